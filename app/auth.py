@@ -1,0 +1,105 @@
+"""Who is calling, and what each role may do.
+
+A token is `tmk_<clinic id and token id>_<secret>`. It names its clinic so that even the look-up of the token runs
+under that clinic's row-level security; only the SHA-256 of the 256-bit secret is stored.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from app.errors import ForbiddenError, UnauthenticatedError
+
+_PREFIX: Final = "tmk_"
+_SECRET_BYTES: Final = 32
+_IDS_BYTES: Final = 32  # two UUIDs
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    CLINICIAN = "clinician"
+    SERVICE = "service"
+    RESEARCHER = "researcher"
+
+
+class Permission(StrEnum):
+    """What a route asks for. Every route of /v1 declares exactly one; a test holds it to that."""
+
+    READ_INSTRUMENTS = "instruments:read"
+    READ_PATIENTS = "patients:read"
+    WRITE_PATIENTS = "patients:write"
+    READ_ASSESSMENTS = "assessments:read"
+    WRITE_ASSESSMENTS = "assessments:write"
+
+
+_CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
+ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
+    Permission.READ_INSTRUMENTS: frozenset(Role),
+    Permission.READ_PATIENTS: _CARE,
+    Permission.WRITE_PATIENTS: _CARE,
+    Permission.READ_ASSESSMENTS: _CARE,
+    Permission.WRITE_ASSESSMENTS: _CARE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The authenticated caller; bound to one clinic."""
+
+    clinic_id: UUID
+    token_id: UUID
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class TokenParts:
+    """A presented token taken apart; nothing is proven yet."""
+
+    clinic_id: UUID
+    token_id: UUID
+    secret: bytes
+
+    def matches(self, secret_hash: bytes) -> bool:
+        return hmac.compare_digest(hash_secret(self.secret), secret_hash)
+
+
+def new_token(clinic_id: UUID, token_id: UUID) -> tuple[str, bytes]:
+    """A fresh token for its holder, and the hash to store."""
+    secret = secrets.token_bytes(_SECRET_BYTES)
+    return f"{_PREFIX}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", hash_secret(secret)
+
+
+def parse_token(token: str) -> TokenParts:
+    """Takes a token apart. Raises UnauthenticatedError for anything that is not one."""
+    ids, secret = _decode(token[4:47]), _decode(token[48:])
+    if token[:4] != _PREFIX or token[47:48] != "_" or len(ids) != _IDS_BYTES or len(secret) != _SECRET_BYTES:
+        raise UnauthenticatedError("This is not a Tidemark token.")
+    return TokenParts(UUID(bytes=ids[:16]), UUID(bytes=ids[16:]), secret)
+
+
+def hash_secret(secret: bytes) -> bytes:
+    """No slow hash: the secret is 256 random bits, there is nothing to guess."""
+    return hashlib.sha256(secret).digest()
+
+
+def require(actor: Actor, permission: Permission) -> None:
+    """Raises ForbiddenError when the actor's role may never do this."""
+    if actor.role not in ROLES_ALLOWED[permission]:
+        raise ForbiddenError(f"The role {actor.role} may not do this.")
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return b""

@@ -1,0 +1,169 @@
+"""The only place that opens or commits a transaction, and the only one that says whom it is for.
+
+Two pools on one database: raw asyncpg for the hot paths, SQLAlchemy for the rest. Both log in as the runtime role,
+which owns nothing and bypasses nothing, and both bind the clinic to the transaction, never to the connection.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import asyncpg
+from sqlalchemy import event, text
+from sqlalchemy import exc as sa_exc
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.errors import UnavailableError
+from app.settings import Settings
+
+RUNTIME_ROLE: Final = "tidemark_runtime"
+
+# What a moment's wait may cure: lost connections, shutdowns, time limits, locks, full disks, too many connections.
+_PASSING_SQLSTATES: Final = ("08", "53", "57", "40001", "40P01", "55P03")
+
+
+class Database:
+    """The pools of one process."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._url = make_url(url).set(drivername="postgresql")
+        self._settings = settings
+        self._pool: asyncpg.Pool | None = None
+        self._engine = _engine(url, settings)
+
+    async def open(self) -> None:
+        self._pool = await asyncpg.create_pool(
+            self._url.render_as_string(hide_password=False),
+            min_size=0,
+            max_size=self._settings.pool_size,
+            reset=_nothing_to_reset,
+            **_connect_options(self._settings),
+        )
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+        if self._pool is not None:
+            await self._pool.close()
+
+    @asynccontextmanager
+    async def session(self, clinic_id: UUID) -> AsyncIterator[AsyncSession]:
+        """One transaction of one clinic through SQLModel; committed on leaving, rolled back on an error."""
+        with _passing_troubles():
+            async with AsyncSession(self._engine, expire_on_commit=False, info={"clinic_id": clinic_id}) as session:
+                async with session.begin():
+                    yield session
+
+    @asynccontextmanager
+    async def connection(self, clinic_id: UUID) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction of one clinic on a raw connection."""
+        async with self._bare_connection() as connection, connection.transaction():
+            await connection.execute(f"SET LOCAL app.clinic_id = '{clinic_id}'")
+            yield connection
+
+    async def fetch_alone(self, statement: str, *values: Any) -> list[asyncpg.Record]:
+        """A single statement that is its own transaction and binds its clinic itself: one round trip."""
+        async with self._bare_connection() as connection:
+            return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
+
+    async def schema_revision(self) -> str | None:
+        """The migration the database stands at. Raises UnavailableError."""
+        async with self._bare_connection() as connection:
+            return await connection.fetchval("SELECT version_num FROM alembic_version")  # type: ignore[no-any-return]  # same
+
+    async def runtime_role_faults(self) -> list[str]:
+        """Why the role we run as would see past row-level security; empty when it would not."""
+        async with self._bare_connection() as connection:
+            role = await connection.fetchrow(_ROLE_CHECK)
+        checks = {
+            "is a superuser": role["superuser"],
+            "bypasses row-level security": role["bypasses"],
+            "owns tables of this database": role["owns"],
+        }
+        return [fault for fault, found in checks.items() if found]
+
+    @asynccontextmanager
+    async def _bare_connection(self) -> AsyncIterator[asyncpg.Connection]:
+        if self._pool is None:
+            raise UnavailableError("The database is not open yet.")
+        with _passing_troubles():
+            async with self._pool.acquire(timeout=self._settings.pool_wait_seconds) as connection:
+                yield connection
+
+
+_ROLE_CHECK = """
+SELECT rolsuper AS superuser, rolbypassrls AS bypasses,
+       EXISTS (SELECT 1 FROM pg_class WHERE relowner = r.oid AND relkind IN ('r', 'p')
+               AND relnamespace = 'public'::regnamespace) AS owns
+FROM pg_roles r WHERE rolname = current_user
+"""
+
+
+def _engine(url: str, settings: Settings) -> AsyncEngine:
+    options: dict[str, Any] = {"pool_size": settings.orm_pool_size, "max_overflow": 0}
+    options |= {"pool_timeout": settings.pool_wait_seconds, "poolclass": AsyncAdaptedQueuePool}
+    connect = _connect_options(settings)
+    if settings.database_pooler == "transaction":
+        options = {"poolclass": NullPool}
+        connect |= {
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"__asyncpg_{uuid4()}__",
+        }
+    asyncpg_url = make_url(url).set(drivername="postgresql+asyncpg")
+    return create_async_engine(asyncpg_url, connect_args=connect, hide_parameters=True, **options)
+
+
+def _connect_options(settings: Settings) -> dict[str, Any]:
+    """Behind a transaction pooler nothing may stick to a connection: no session settings, no cached statements."""
+    if settings.database_pooler == "transaction":
+        return {"statement_cache_size": 0}
+    return {
+        "timeout": 5,
+        "server_settings": {
+            "application_name": "tidemark",
+            "role": RUNTIME_ROLE,
+            "jit": "off",
+            "statement_timeout": str(settings.statement_timeout_ms),
+            "lock_timeout": str(settings.lock_timeout_ms),
+            "idle_in_transaction_session_timeout": "10000",
+        },
+    }
+
+
+async def _nothing_to_reset(_: asyncpg.Connection) -> None:
+    """Everything we set is transaction-local, so the driver's RESET ALL would only cost a round trip."""
+
+
+@event.listens_for(Session, "after_begin")
+def _bind_clinic(session: Session, _: SessionTransaction, connection: Connection) -> None:
+    clinic_id = session.info["clinic_id"]
+    if not isinstance(clinic_id, UUID):
+        raise TypeError("a session is for one clinic, named by its UUID")
+    connection.execute(text(f"SET LOCAL app.clinic_id = '{clinic_id}'"))
+
+
+@contextmanager
+def _passing_troubles() -> Iterator[None]:
+    """Tells apart what a retry may cure from what is a defect."""
+    try:
+        yield
+    except (OSError, sa_exc.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, sa_exc.DBAPIError) as error:
+        if _is_passing(error):
+            raise UnavailableError("The database is busy or away. Try again in a moment.") from error
+        raise
+
+
+def _is_passing(error: BaseException) -> bool:
+    match error:
+        case sa_exc.DBAPIError():
+            return error.connection_invalidated or (error.orig is not None and _is_passing(error.orig.__cause__ or error.orig))
+        case asyncpg.PostgresError():
+            return str(error.sqlstate or "").startswith(_PASSING_SQLSTATES)
+        case asyncpg.InterfaceError():
+            return not isinstance(error, ValueError)  # a wrong argument is our defect, a closed connection is not
+        case _:
+            return True  # OSError covers refused connections and time-outs

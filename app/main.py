@@ -1,0 +1,54 @@
+"""The application, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import openapi, problems
+from app.db import Database
+from app.deps import TokenCache
+from app.middleware import Envelope
+from app.routers import assessments, health, instruments, patients, trajectories
+from app.settings import Settings
+
+DESCRIPTION = """\
+Measures whether trauma and depression treatment helps: check-ins in, trajectories out.
+A screen is not a diagnosis, and this is not a crisis service."""
+
+
+def create_app(settings: Settings, database_url: str) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = Database(database_url, settings)
+        await database.open()
+        app.state.database, app.state.tokens = database, TokenCache()
+        yield
+        await database.close()
+
+    app = FastAPI(
+        title="Tidemark",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
+        max_body_size=settings.max_body_bytes,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    # Flat, not included: one table of routes, so that a wrong method can be told all the right ones.
+    for module in (instruments, patients, assessments, trajectories, health):
+        app.router.routes.extend(module.router.routes)
+    problems.install(app)
+    openapi.install(app)
+    app.add_middleware(Envelope)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """What each worker process runs; the command line has put the address into the environment."""
+    settings = Settings()
+    if settings.database_url is None:
+        raise SystemExit("Set TIDEMARK_DATABASE_URL, or start with `tidemark serve`, which brings its own Postgres.")
+    return create_app(settings, settings.database_url.get_secret_value())

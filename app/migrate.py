@@ -1,0 +1,36 @@
+"""Bringing a database to the newest revision, as its owner."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+import migrations
+
+
+def _config(url: str | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    if url is not None:
+        config.attributes["url"] = url
+    return config
+
+
+def upgrade(owner_url: str, revision: str = "head") -> None:
+    """Blocking; runs its own event loop."""
+    command.upgrade(_config(owner_url), revision)
+
+
+def downgrade(owner_url: str, revision: str) -> None:
+    command.downgrade(_config(owner_url), revision)
+
+
+def check(owner_url: str) -> None:
+    """Raises when tables and migrations have drifted apart."""
+    command.check(_config(owner_url))
+
+
+def head_revision() -> str | None:
+    """The newest revision this program knows."""
+    return ScriptDirectory.from_config(_config()).get_current_head()

@@ -1,0 +1,106 @@
+"""Check-ins: filled forms with their scores."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.auth import Actor, Permission
+from app.deps import (
+    DatabaseDep,
+    DirectRoute,
+    IdempotencyKeyDep,
+    PageDep,
+    SessionDep,
+    StrictRoute,
+    allowed,
+    link_next,
+)
+from app.paging import Position, cut
+from app.schemas.assessments import AlertAnswer, AssessmentAnswer, AssessmentSubmit, Status
+from app.schemas.fields import Id, Page, Timestamp
+from app.schemas.instruments import ScoreAnswer
+from app.services import assessments
+from app.services.assessments import AssessmentFilter, ScoredAssessment
+
+router = APIRouter(prefix="/v1/assessments", tags=["assessments"], route_class=StrictRoute)
+
+Reader = Annotated[Actor, Depends(allowed(Permission.READ_ASSESSMENTS))]
+Writer = Annotated[Actor, Depends(allowed(Permission.WRITE_ASSESSMENTS))]
+
+
+async def submit_assessment(
+    database: DatabaseDep, actor: Writer, form: AssessmentSubmit, key: IdempotencyKeyDep
+) -> Response:
+    """Score and store one filled form. Safe to repeat: the same `id` or `Idempotency-Key` is stored once."""
+    assessment, replayed = await assessments.record_assessment(database, actor, form, key)
+    headers = {"Location": f"{router.prefix}/{assessment.id}", "ETag": _etag(assessment.version)}
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    body = _answer(assessment).model_dump_json()
+    return Response(body, 201, headers, "application/json")
+
+
+router.add_api_route(
+    "",
+    submit_assessment,
+    methods=["POST"],
+    status_code=201,
+    summary="Submit a check-in",
+    response_model=AssessmentAnswer,
+    route_class_override=DirectRoute,
+)
+
+
+@router.get("", summary="Check-ins, latest first")
+async def list_assessments(
+    actor: Reader,
+    session: SessionDep,
+    page: PageDep,
+    request: Request,
+    response: Response,
+    patient_id: Annotated[Id | None, Query()] = None,
+    instrument: Annotated[str | None, Query(max_length=40, description="id without version")] = None,
+    taken_from: Annotated[Timestamp | None, Query(alias="from", description="taken at or after")] = None,
+    taken_to: Annotated[Timestamp | None, Query(alias="to", description="taken before")] = None,
+    status: Annotated[Status | None, Query()] = None,
+) -> Page[AssessmentAnswer]:
+    wanted = AssessmentFilter(patient_id, instrument, taken_from, taken_to, status)
+    found = await assessments.find_assessments(session, actor, wanted, page)
+    rows, cursor = cut(found, page, lambda row: Position(row.taken_at, row.id))
+    link_next(request, response, cursor)
+    return Page(data=[_answer(row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/{assessment_id}", summary="One check-in, newest version")
+async def get_assessment(actor: Reader, session: SessionDep, assessment_id: Id, response: Response) -> AssessmentAnswer:
+    assessment = await assessments.get_assessment(session, actor, assessment_id)
+    response.headers["ETag"] = _etag(assessment.version)
+    return _answer(assessment)
+
+
+def _etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def _answer(assessment: ScoredAssessment) -> AssessmentAnswer:
+    return AssessmentAnswer(
+        id=assessment.id,
+        version=assessment.version,
+        status=assessment.status,  # type: ignore[arg-type]  # the table's CHECK holds it to the choices
+        patient_id=assessment.patient_id,
+        instrument=assessment.instrument.key,
+        taken_at=assessment.taken_at,
+        taken_at_offset=assessment.taken_at_offset_minutes,
+        received_at=assessment.received_at,
+        mode=assessment.mode,  # type: ignore[arg-type]  # same
+        language=assessment.language,
+        responses=list(assessment.responses),
+        score=ScoreAnswer.of(assessment.score),
+        alerts=_alerts(assessment),
+    )
+
+
+def _alerts(assessment: ScoredAssessment) -> list[AlertAnswer]:
+    labels = {critical.code: critical.label for critical in assessment.instrument.critical_items}
+    raised = (finding for finding in assessment.score.critical_items if finding.raised)
+    return [AlertAnswer(code=finding.code, item=finding.item, label=labels[finding.code]) for finding in raised]

@@ -1,0 +1,50 @@
+"""What pydantic finds wrong, said in our words: its own may quote the input."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from app.errors import Fault, InvalidError
+
+_MESSAGES: Final = {
+    "missing": "This is required.",
+    "extra_forbidden": "There is a field here that nobody knows.",
+    "int_type": "Write a whole number, without quotes or decimal point.",
+    "string_type": "Write a text.",
+    "list_type": "Write a list.",
+    "model_type": "Write an object.",
+    "model_attributes_type": "Write an object.",
+    "dict_type": "Write an object.",
+    "too_long": "The list is too long.",
+    "string_too_long": "The text is too long.",
+    "string_too_short": "The text is empty.",
+    "string_pattern_mismatch": "The text is not of the expected form.",
+    "literal_error": "This is not one of the choices.",
+    "enum": "This is not one of the choices.",
+    "int_parsing": "Write a whole number.",
+    "greater_than_equal": "The number is too small.",
+    "less_than_equal": "The number is too large.",
+}
+_OWN_TYPES: Final = frozenset({"not_a_time", "too_long_ago", "not_a_uuid", "unstorable_text", "not_a_cursor"})
+
+
+def invalid(found: Sequence[Any]) -> InvalidError:
+    """The application's error for pydantic's list of errors; none of the input is carried over."""
+    faults = tuple(_fault(entry) for entry in found)
+    things = "thing is" if len(faults) == 1 else "things are"
+    return InvalidError(f"{len(faults)} {things} wrong with the content.", faults=faults)
+
+
+def _fault(entry: Mapping[str, Any]) -> Fault:
+    code = str(entry["type"])
+    location = list(entry["loc"])
+    if code == "extra_forbidden":
+        location = location[:-1]  # the last part is a name the client made up
+    message = entry["msg"] if code in _OWN_TYPES else _MESSAGES.get(code, "This value is not accepted here.")
+    return Fault(_pointer(location), "unknown_field" if code == "extra_forbidden" else code, message)
+
+
+def _pointer(location: list[str | int]) -> str:
+    """A JSON pointer into the body; parameters are named by where they stand."""
+    if location and location[0] in {"path", "query", "header"}:
+        return "/".join(str(part) for part in location)
+    return "".join(f"/{part}" for part in (location[1:] if location[:1] == ["body"] else location))

@@ -1,0 +1,82 @@
+"""The kinds of value a body is made of. Strict: a number is no string, a time has an offset, a text can be stored."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic_core import PydanticCustomError
+
+EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)  # before any of the instruments; a reset clock reads 1970
+
+_RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class Body(BaseModel):
+    """What a client sends: unknown fields are refused, nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Answer(BaseModel):
+    """What a client gets: every field is always there, so that generated clients see it as required."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+def _parse_time(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise PydanticCustomError("not_a_time", "Write a time as RFC 3339 with an offset, 2026-11-20T19:30:00-07:00.")
+    try:
+        time = datetime.fromisoformat(value.upper())
+        in_range = time.astimezone(UTC) >= EARLIEST
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("not_a_time", "There is no such time.") from None
+    if not in_range:
+        raise PydanticCustomError("too_long_ago", "The time lies before 1990; is the clock of the device right?")
+    return time
+
+
+def _parse_id(value: Any) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise PydanticCustomError("not_a_uuid", "Write an id as a UUID, 01991a2b-....")
+    return UUID(value)
+
+
+def _show_offset(minutes: int) -> str:
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02d}:{rest:02d}"
+
+
+Timestamp = Annotated[datetime, BeforeValidator(_parse_time), Field(strict=False, examples=["2026-11-20T19:30:00-07:00"])]
+Id = Annotated[UUID, BeforeValidator(_parse_id), Field(strict=False)]
+Offset = Annotated[int, PlainSerializer(_show_offset, return_type=str), Field(examples=["-07:00"])]
+Total = int | float
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", max_length=35)]
+InstrumentReference = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9-]{1,40}(@[1-9][0-9]{0,3})?$"),
+    Field(description="`phq-9` for the current version, `phq-9@1` for a certain one."),
+]
+
+
+T = TypeVar("T")
+
+
+class Page(Answer, Generic[T]):
+    """One page of a list; `next_cursor` is null on the last."""
+
+    data: list[T]
+    next_cursor: str | None
+
+
+def offset_minutes(time: datetime) -> int:
+    """The sender's offset from UTC, to be kept beside the UTC time."""
+    return int((time.utcoffset() or timedelta()).total_seconds() // 60)

@@ -1,0 +1,75 @@
+"""Clinics and their tokens: how an installation begins. Called by the command line."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+from zoneinfo import available_timezones
+
+from sqlmodel import select
+
+from app.auth import Actor, Role, TokenParts, new_token
+from app.db import Database
+from app.errors import Fault, InvalidError, NotFoundError, UnauthenticatedError
+from app.ids import new_id
+from app.tables import ApiToken, Clinic
+
+
+async def record_clinic(database: Database, name: str, time_zone: str) -> Clinic:
+    if time_zone not in available_timezones():
+        fault = Fault("/time_zone", "unknown_time_zone", "Write an IANA name, Europe/Berlin.")
+        raise InvalidError("There is no such time zone.", faults=(fault,))
+    if not name.strip():
+        raise InvalidError("A clinic needs a name.", faults=(Fault("/name", "string_too_short", "The text is empty."),))
+    clinic = Clinic(clinic_id=new_id(), name=name.strip(), time_zone=time_zone, created_at=datetime.now(UTC))
+    async with database.session(clinic.clinic_id) as session:
+        session.add(clinic)
+    return clinic
+
+
+async def record_token(
+    database: Database, clinic_id: UUID, role: Role, label: str = "", expires_in_days: int | None = None
+) -> tuple[ApiToken, str]:
+    """The stored token and, this once, the text its holder uses."""
+    now, token_id = datetime.now(UTC), new_id()
+    text, secret_hash = new_token(clinic_id, token_id)
+    token = ApiToken(
+        clinic_id=clinic_id,
+        id=token_id,
+        role=role,
+        label=label,
+        secret_hash=secret_hash,
+        created_at=now,
+        expires_at=None if expires_in_days is None else now + timedelta(days=expires_in_days),
+        revoked_at=None,
+    )
+    async with database.session(clinic_id) as session:
+        if (await session.exec(select(Clinic).where(Clinic.clinic_id == clinic_id))).first() is None:
+            raise NotFoundError("There is no such clinic.")
+        session.add(token)
+    return token, text
+
+
+async def revoke_token(database: Database, clinic_id: UUID, token_id: UUID) -> None:
+    """Refused by every worker within a second. Revoking twice is no error."""
+    async with database.session(clinic_id) as session:
+        token = await session.get(ApiToken, (clinic_id, token_id))
+        if token is None:
+            raise NotFoundError("There is no such token.")
+        token.revoked_at = token.revoked_at or datetime.now(UTC)
+
+
+_FIND_TOKEN = "SELECT role, secret_hash, expires_at, revoked_at FROM api_token WHERE clinic_id = $1 AND id = $2"  # noqa: S105  # a query, no password
+
+
+async def get_actor(database: Database, token: TokenParts) -> Actor:
+    """Who holds this token. Raises UnauthenticatedError, with the same words whatever is wrong with it."""
+    async with database.connection(token.clinic_id) as connection:
+        row = await connection.fetchrow(_FIND_TOKEN, token.clinic_id, token.token_id)
+    now = datetime.now(UTC)
+    if (
+        row is None
+        or not token.matches(row["secret_hash"])
+        or row["revoked_at"] is not None
+        or (row["expires_at"] is not None and row["expires_at"] <= now)
+    ):
+        raise UnauthenticatedError("The token is unknown, expired or revoked.")
+    return Actor(token.clinic_id, token.token_id, Role(row["role"]))

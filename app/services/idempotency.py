@@ -1,0 +1,52 @@
+"""A caller's key for one write: the first content wins for ever, its twins get the same answer."""
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.auth import Actor
+from app.errors import KeyReusedError
+from app.tables import IdempotencyKey
+
+
+def fingerprint(operation: str, content: dict[str, Any]) -> bytes:
+    """SHA-256 of what was asked, whatever the order of the fields."""
+    return hashlib.sha256(json.dumps([operation, content], sort_keys=True).encode()).digest()
+
+
+async def claim_key(
+    session: AsyncSession, actor: Actor, key: str, content: bytes, resource_id: UUID, at: datetime
+) -> UUID:
+    """The resource this key stands for: `resource_id` when the key is new, else the first one's.
+
+    A parallel twin waits here until the first has committed. Raises KeyReusedError for other content.
+    """
+    claim = insert(IdempotencyKey).values(
+        clinic_id=actor.clinic_id,
+        principal_id=actor.token_id,
+        key=key,
+        fingerprint=content,
+        resource_id=resource_id,
+        created_at=at,
+    )
+    taken = await session.exec(claim.on_conflict_do_nothing().returning(IdempotencyKey.resource_id))
+    if taken.first() is not None:
+        return resource_id
+    stored = (
+        await session.exec(
+            select(IdempotencyKey).where(
+                IdempotencyKey.clinic_id == actor.clinic_id,
+                IdempotencyKey.principal_id == actor.token_id,
+                IdempotencyKey.key == key,
+            )
+        )
+    ).one()
+    if stored.fingerprint != content:
+        raise KeyReusedError("This Idempotency-Key was used for other content.")
+    return stored.resource_id

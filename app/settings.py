@@ -1,0 +1,42 @@
+"""Every setting, documented once. Nothing else reads the environment."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable `TIDEMARK_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Postgres 15 to 18 for the running service, `postgresql://login:password@host:port/name`. "
+        "Unset: a private Postgres is started under the data directory.",
+    )
+    owner_database_url: SecretStr | None = Field(
+        default=None,
+        description="The same database as its owner, for migrations alone. Unset: `TIDEMARK_DATABASE_URL` serves for both.",
+    )
+    database_pooler: Literal["none", "transaction"] = Field(
+        default="none",
+        description="`transaction` when a pooler such as PgBouncer hands out connections per transaction.",
+    )
+    data_dir: Path = Field(default=Path(".tidemark"), description="Where the private Postgres keeps its data.")
+    pg_bin: Path | None = Field(
+        default=None, description="Folder of the Postgres programs to use for the private Postgres."
+    )
+    pg_run_as: str | None = Field(
+        default=None, description="Account the private Postgres runs as when Tidemark is started by root."
+    )
+    pool_size: int = Field(default=8, ge=1, le=200, description="Database connections for check-ins and trajectories.")
+    orm_pool_size: int = Field(default=4, ge=1, le=200, description="Database connections for everything else.")
+    pool_wait_seconds: float = Field(
+        default=1.0, gt=0, description="How long a request waits for a connection before it is answered 503."
+    )
+    statement_timeout_ms: int = Field(default=5_000, ge=100, description="Longest a statement may run.")
+    lock_timeout_ms: int = Field(default=2_000, ge=100, description="Longest a statement may wait for a lock.")
+    max_body_bytes: int = Field(default=65_536, ge=1_024, description="Largest request body.")

@@ -1,0 +1,88 @@
+"""JSON read strictly: what two parsers could read differently, or Postgres could not store, is refused.
+
+Refused: duplicate keys, NaN and Infinity, numbers that overflow, NUL, lone surrogates, deep nesting, other encodings
+than UTF-8. Messages never repeat the input.
+"""
+
+import json
+import math
+from typing import Any, NoReturn
+
+from app.errors import Fault, MalformedError
+
+MAX_DEPTH = 12  # levels; the deepest body of the API has 4
+
+
+def parse(body: bytes) -> Any:
+    """The value of a JSON text. Raises MalformedError."""
+    _refuse_deep(body)
+    try:
+        value = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
+    except UnicodeDecodeError:
+        _refuse("not_utf8", "The body is not UTF-8.")
+    except (ValueError, RecursionError):
+        _refuse("not_json", "The body is not valid JSON.")
+    if b"\\u" in body:
+        _refuse_unstorable(value)
+    return value
+
+
+def _refuse(code: str, message: str) -> NoReturn:
+    raise MalformedError(message, faults=(Fault("", code, message),)) from None
+
+
+def _refuse_deep(body: bytes) -> None:
+    """Counts brackets outside strings; the cheap count first, because nearly every body passes it."""
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    in_string = escaped = False
+    for byte in body:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                _refuse("too_deep", f"The body nests deeper than {MAX_DEPTH} levels.")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        _refuse("duplicate_key", "An object of the body has the same key twice.")
+    return value
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    _refuse("not_a_number", "NaN and Infinity are not JSON.")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        _refuse("number_too_large", "A number of the body is too large.")
+    return value
+
+
+def _refuse_unstorable(value: Any) -> None:
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            _refuse("unstorable_text", "A text of the body has a NUL or half a surrogate pair.")
+    elif isinstance(value, list):
+        for element in value:
+            _refuse_unstorable(element)
+    elif isinstance(value, dict):
+        for key, element in value.items():
+            _refuse_unstorable(key)
+            _refuse_unstorable(element)
