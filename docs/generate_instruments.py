@@ -102,7 +102,7 @@ def _items(instrument: Instrument) -> Iterator[str]:
 def _ranges(numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
         return f"item {numbers[0]}"
-    return f"items {numbers[0]} to {numbers[-1]}"
+    return f"items {numbers[0]} {'to' if len(numbers) > 2 else 'and'} {numbers[-1]}"
 
 
 def _scoring(instrument: Instrument) -> Iterator[str]:

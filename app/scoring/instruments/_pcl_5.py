@@ -19,7 +19,7 @@ from app.scoring.model import (
     WorkedExample,
 )
 
-NCPTSD: Final = "National Center for PTSD, Using the PTSD Checklist for DSM-5, a copy"
+NCPTSD: Final = "National Center for PTSD, Using the PTSD Checklist for DSM-5 (as copied elsewhere)"
 BLEVINS_2015: Final = "Blevins 2015, J Trauma Stress 28:489-498"
 BOVIN_2016: Final = "Bovin 2016, Psychol Assess 28:1379-1391"
 MARX_2022: Final = "Marx 2022, Psychol Assess 34:197-203"
@@ -140,7 +140,7 @@ THRESHOLDS: Final = (
         inequality=Inequality.AT_LEAST,
         value=10,
         population="adults treated for PTSD",
-        source="Judgement: the clinical convention of 10 points; a half fall is not in use for the PCL-5",
+        source="Judgement: the clinical convention of 10 points",
         is_default=True,
     ),
     Threshold(
@@ -196,7 +196,7 @@ NOTES: Final = (
     "The cut-point and the cluster rule disagree for real people: read both, and call neither a diagnosis. Criterion A, duration, impairment and other causes are for a clinician.",
     "The monthly form is for intake and follow-up, the weekly one for sessions. They are two instruments: a change is never computed across them.",
     "Coefficients differ in kind: alpha (.94 to .96) is not retest reliability (.82 to .84), and only the latter makes a reliable change.",
-    "LOINC has codes for panel and total; none for items, clusters and answers were found. 70221-7 belongs to the DSM-IV checklist, which is not comparable.",
+    "LOINC has codes for panel and total; none for items, clusters and answers were found, nor any that tells month from week. 70221-7 belongs to the DSM-IV checklist, which is not comparable.",
     "CDISC has no terminology for the PCL-5: PCL501 to PCL520 and PCL521 are sponsor codes.",
 )
 
