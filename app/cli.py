@@ -21,9 +21,8 @@ from app.auth import Role
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from app.errors import AppError
+from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
-from app.scoring.registry import UnknownInstrumentError, all_instruments, get_instrument
-from app.scoring.score import ResponseError, score
 from app.services import clinics
 from app.settings import Settings
 
@@ -181,7 +180,9 @@ def revoke_token(clinic: ClinicId, token: Annotated[UUID, typer.Argument(help="T
 def list_instruments(as_json: AsJson = False) -> None:
     """What can be asked and scored."""
     if as_json:
-        typer.echo(json.dumps([{"id": one.id, "version": one.version, "title": one.title} for one in all_instruments()]))
+        typer.echo(
+            json.dumps([{"id": one.id, "version": one.version, "title": one.title} for one in all_instruments()])
+        )
         return
     table = Table("instrument", "title", "items", "range", "asks about", "better is")
     for one in all_instruments():
@@ -240,7 +241,12 @@ def main() -> None:
         cli()
     except (AppError, EmbeddedPostgresError, ResponseError) as error:
         details = [fault.message for fault in getattr(error, "faults", ())]
-        err.print(" ".join(["tidemark:", str(error) if not details else " ".join(details)]), style="bold red", soft_wrap=True, markup=False)
+        err.print(
+            " ".join(["tidemark:", str(error) if not details else " ".join(details)]),
+            style="bold red",
+            soft_wrap=True,
+            markup=False,
+        )
         sys.exit(1)
     except ValidationError as error:
         names = ", ".join(f"TIDEMARK_{'_'.join(map(str, fault['loc'])).upper()}" for fault in error.errors())

@@ -160,7 +160,9 @@ def _passing_troubles() -> Iterator[None]:
 def _is_passing(error: BaseException) -> bool:
     match error:
         case sa_exc.DBAPIError():
-            return error.connection_invalidated or (error.orig is not None and _is_passing(error.orig.__cause__ or error.orig))
+            return error.connection_invalidated or (
+                error.orig is not None and _is_passing(error.orig.__cause__ or error.orig)
+            )
         case asyncpg.PostgresError():
             return str(error.sqlstate or "").startswith(_PASSING_SQLSTATES)
         case asyncpg.InterfaceError():

@@ -8,7 +8,8 @@ from app.auth import Actor, Permission
 from app.deps import StrictRoute, allowed
 from app.errors import NotFoundError
 from app.schemas.instruments import InstrumentAnswer, InstrumentSummary, ScoreAnswer, ScoreRequest, ScoreResult
-from app.scoring import Instrument, UnknownInstrumentError, all_instruments, get_instrument
+from app.scoring import UnknownInstrumentError, all_instruments, get_instrument
+from app.scoring.model import Instrument
 from app.services.assessments import score_or_refuse
 
 router = APIRouter(prefix="/v1/instruments", tags=["instruments"], route_class=StrictRoute)
@@ -17,12 +18,12 @@ Reader = Annotated[Actor, Depends(allowed(Permission.READ_INSTRUMENTS))]
 Reference = Annotated[str, Path(description="`phq-9`, or `phq-9@1` for a certain version", max_length=50)]
 
 
-@router.get("", summary="All instruments")
+@router.get_instrument("", summary="All instruments")
 async def list_instruments(_: Reader) -> list[InstrumentSummary]:
     return [InstrumentSummary.model_validate(instrument) for instrument in all_instruments()]
 
 
-@router.get("/{reference}", summary="One instrument whole")
+@router.get_instrument("/{reference}", summary="One instrument whole")
 async def get_instrument_by_reference(_: Reader, reference: Reference) -> InstrumentAnswer:
     return InstrumentAnswer.of(_instrument(reference))
 

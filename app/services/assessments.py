@@ -19,7 +19,8 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.assessments import AssessmentSubmit
 from app.schemas.fields import offset_minutes
-from app.scoring import Instrument, ResponseError, Score, UnknownInstrumentError, get_instrument, score
+from app.scoring import ResponseError, UnknownInstrumentError, get_instrument, score
+from app.scoring.model import Instrument, Score
 from app.services.idempotency import fingerprint
 from app.tables import Assessment
 
