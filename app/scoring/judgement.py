@@ -126,10 +126,10 @@ def category_of(
     """
     rule = reliable or _default_reliable_change(instrument)
     screen = cutoff or _default_cutoff(instrument)
-    if rule is None:
-        return CategoryResult(None, None, screen.code if screen else None, "no_reliable_change_rule")
     if screen is None:
-        return CategoryResult(None, rule.code, None, "no_cutoff", rule.value)
+        return CategoryResult(None, rule.code if rule else None, None, "no_cutoff", rule.value if rule else None)
+    if rule is None:
+        return CategoryResult(None, None, screen.code, "no_reliable_change_rule", None, _cutoff_value(screen))
     category, reason = _category(instrument, rule, screen, baseline_total, latest_total)
     return CategoryResult(category, rule.code, screen.code, reason, rule.value, _cutoff_value(screen))
 

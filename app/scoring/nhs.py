@@ -44,7 +44,7 @@ GAD7: Final = MeasureRule(
     reliable_change=4,  # points; same Table 1
 )
 PCL5: Final = MeasureRule(
-    "pcl-5",
+    "pcl-5-month",
     caseness_at_least=32,  # total 0-80; convention quoted for NHS Talking Therapies, its own text not read
     reliable_change=10,  # points; convention often quoted for NHS Talking Therapies, its own text not read
 )

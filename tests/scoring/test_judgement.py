@@ -291,7 +291,12 @@ def test_of_several_reliable_rules_the_default_is_used() -> None:
 def test_without_a_marked_rule_there_is_no_category() -> None:
     """Of several unmarked rules none is chosen in silence."""
     result = category_of(scale(RELIABLE_6, RELIABLE_OVER_6), 15, 9)
-    assert (result.category, result.reason) == (None, "no_reliable_change_rule")
+    assert result == CategoryResult(None, None, "cut_10", "no_reliable_change_rule", None, 10)
+
+
+def test_an_instrument_without_any_rule_has_no_category() -> None:
+    """A bare instrument lacks both, and the cut-off is named first."""
+    assert category_of(scale(screens=()), 15, 9) == CategoryResult(None, None, None, "no_cutoff", None, None)
 
 
 def test_without_a_cutoff_on_the_total_there_is_no_category() -> None:
