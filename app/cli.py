@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID
 
 import typer
@@ -240,15 +240,12 @@ def main() -> None:
     try:
         cli()
     except (AppError, EmbeddedPostgresError, ResponseError) as error:
-        details = [fault.message for fault in getattr(error, "faults", ())]
-        err.print(
-            " ".join(["tidemark:", str(error) if not details else " ".join(details)]),
-            style="bold red",
-            soft_wrap=True,
-            markup=False,
-        )
-        sys.exit(1)
+        fail(" ".join(fault.message for fault in getattr(error, "faults", ())) or str(error))
     except ValidationError as error:
-        names = ", ".join(f"TIDEMARK_{'_'.join(map(str, fault['loc'])).upper()}" for fault in error.errors())
-        err.print(f"tidemark: these settings are not usable: {names}", style="bold red", markup=False)
-        sys.exit(1)
+        names = ("_".join(map(str, fault["loc"])).upper() for fault in error.errors())
+        fail(f"these settings are not usable: {', '.join(f'TIDEMARK_{name}' for name in names)}")
+
+
+def fail(message: str) -> NoReturn:
+    err.print(f"tidemark: {message}", style="bold red", markup=False, soft_wrap=True)
+    sys.exit(1)

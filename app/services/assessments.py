@@ -26,8 +26,8 @@ from app.tables import Assessment
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)  # how far ahead of ours a sender's clock may run
 
-# One statement is one round trip and one transaction. The clinic is bound by the first part, which the others read from,
-# so that it is set before any policy is asked. A taken key or a taken id writes nothing: who lost reads what is stored.
+# One statement is one round trip and one transaction. The clinic is bound by the first part, which the others read
+# from, so that it is set before any policy is asked. A taken key or id writes nothing: who lost reads what is stored.
 _INSERT: Final = """
 WITH tenant AS MATERIALIZED (SELECT set_config('app.clinic_id', $1::text, true)::uuid AS clinic_id),
 keyed AS (
