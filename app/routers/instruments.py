@@ -18,12 +18,12 @@ Reader = Annotated[Actor, Depends(allowed(Permission.READ_INSTRUMENTS))]
 Reference = Annotated[str, Path(description="`phq-9`, or `phq-9@1` for a certain version", max_length=50)]
 
 
-@router.get_instrument("", summary="All instruments")
+@router.get("", summary="All instruments")
 async def list_instruments(_: Reader) -> list[InstrumentSummary]:
     return [InstrumentSummary.model_validate(instrument) for instrument in all_instruments()]
 
 
-@router.get_instrument("/{reference}", summary="One instrument whole")
+@router.get("/{reference}", summary="One instrument whole")
 async def get_instrument_by_reference(_: Reader, reference: Reference) -> InstrumentAnswer:
     return InstrumentAnswer.of(_instrument(reference))
 

@@ -1,6 +1,6 @@
 """Check-ins: the hot write, and reading single forms back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -235,12 +235,14 @@ async def _read_first(
     return from_row(row)
 
 
-def _conditions(wanted: AssessmentFilter) -> list[Any]:
-    conditions = {
-        col(Assessment.patient_id) == wanted.patient_id: wanted.patient_id,
-        col(Assessment.instrument) == wanted.instrument: wanted.instrument,
-        col(Assessment.taken_at) >= wanted.taken_from: wanted.taken_from,
-        col(Assessment.taken_at) < wanted.taken_to: wanted.taken_to,
-        col(Assessment.status) == wanted.status: wanted.status,
-    }
-    return [condition for condition, value in conditions.items() if value is not None]
+def _conditions(wanted: AssessmentFilter) -> Iterator[Any]:
+    if wanted.patient_id is not None:
+        yield col(Assessment.patient_id) == wanted.patient_id
+    if wanted.instrument is not None:
+        yield col(Assessment.instrument) == wanted.instrument
+    if wanted.taken_from is not None:
+        yield col(Assessment.taken_at) >= wanted.taken_from
+    if wanted.taken_to is not None:
+        yield col(Assessment.taken_at) < wanted.taken_to
+    if wanted.status is not None:
+        yield col(Assessment.status) == wanted.status
