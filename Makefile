@@ -101,7 +101,7 @@ lock: ## Make both lock files again from pyproject.toml; newer versions only wit
 	$(PYTHON) -m venv "$$workspace"; \
 	"$$workspace/bin/python" -m pip install --quiet uv==$(UV_VERSION); \
 	compile() { UV_CUSTOM_COMPILE_COMMAND='make lock' "$$workspace/bin/uv" pip compile pyproject.toml --quiet --no-config \
-	  --default-index https://pypi.org/simple --no-emit-index-url --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --universal --python-version 3.11 --generate-hashes \
 	  --exclude-newer "$(COOLDOWN)" $(COOLDOWN_EXCEPTIONS) --extra embedded --group build $(ARGS) "$$@"; }; \
 	compile --output-file requirements.lock; \
 	compile --output-file requirements-dev.lock --group dev --constraint requirements.lock

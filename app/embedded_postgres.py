@@ -1,3 +1,6 @@
-class EmbeddedPostgresError(Exception): pass
+class EmbeddedPostgresError(Exception):
+    pass
+
+
 class EmbeddedPostgres:
     pass

@@ -1,4 +1,4 @@
-"""One private Postgres for the whole run; a clinic of its own for each test, kept apart by the product's own tenancy."""
+"""One private Postgres for the whole run; a clinic for each test, kept apart by the product's own tenancy."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
