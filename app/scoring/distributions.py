@@ -8,6 +8,7 @@ from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
+LEVEL: Final = 0.95  # coverage of intervals unless another is asked for; convention
 _STANDARD_NORMAL: Final = NormalDist()
 _FRACTION_STEPS: Final = 10_000  # terms; the continued fraction needs about sqrt(max(a, b)) of them
 _SETTLED: Final = 1e-16  # relative change of the continued fraction at which it is final
@@ -74,6 +75,40 @@ def t_quantile(probability: float, df: float) -> float:
     if probability < 0.5:
         return -t_quantile(1 - probability, df) if probability > 1e-3 else -_t_at_upper_tail(probability, df)
     return _t_at_upper_tail(1 - probability, df)
+
+
+def two_sided_z(level: float) -> float:
+    """The z that encloses a share `level` of the standard normal between -z and z.
+
+    Units and range: level strictly between 0 and 1; the result is in standard deviations.
+    Missing data: none, a number is required.
+    Raises: ValueError when the level is not strictly between 0 and 1.
+    Source: definition.
+
+    >>> round(two_sided_z(0.95), 3)
+    1.96
+    """
+    return normal_quantile(_upper_end(level))
+
+
+def two_sided_t(level: float, df: float) -> float:
+    """The t that encloses a share `level` of Student's t distribution between -t and t.
+
+    Units and range: level strictly between 0 and 1; df above 0.
+    Missing data: none, a number is required.
+    Raises: ValueError when the level is not strictly between 0 and 1, or df is not above 0.
+    Source: definition.
+
+    >>> round(two_sided_t(0.95, 4), 3)
+    2.776
+    """
+    return t_quantile(_upper_end(level), df)
+
+
+def _upper_end(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError("a level strictly between 0 and 1 is needed")
+    return (1 + level) / 2
 
 
 def _t_at_upper_tail(tail: float, df: float) -> float:

@@ -15,11 +15,10 @@ from fractions import Fraction
 from operator import itemgetter
 from typing import Final, Literal
 
-from app.scoring.distributions import normal_quantile, normal_two_sided_p, t_quantile
+from app.scoring.distributions import LEVEL, normal_two_sided_p, two_sided_t, two_sided_z
 from app.scoring.model import Point
 from app.scoring.selection import PairwiseSlopes
 
-LEVEL: Final = 0.95  # coverage of the bounds; convention
 SLOPE_FROM: Final = 3  # points; two points always lie on a line (judgement)
 THEIL_SEN_BOUNDS_FROM: Final = 6  # points; with fewer the bounds are the steepest slopes themselves (judgement)
 MANN_KENDALL_FROM: Final = 4  # points; with 3 the smallest possible two-sided p is 0.33 (arithmetic)
@@ -134,11 +133,11 @@ def trend(points: Sequence[Point], level: float = LEVEL) -> Trend:
     if not 0 < level < 1:
         raise ValueError("a level strictly between 0 and 1 is needed")
     scored = sorted(
-        ((_instant(point.at), point.total) for point in points if point.total is not None), key=itemgetter(0)
+        ((instant(point.at), point.total) for point in points if point.total is not None), key=itemgetter(0)
     )
     units, scale = _in_units(scored)
     slopes = PairwiseSlopes(units)
-    theil_sen = _theil_sen(units, slopes, scale, level)
+    theil_sen = _theil_sen(units, slopes, scale, level, z)
     ols = _ols(units, scale, level)
     mann_kendall = _mann_kendall(units, slopes)
     answers = {"theil_sen": theil_sen, "ols": ols, "mann_kendall": mann_kendall}
@@ -155,8 +154,21 @@ def trend(points: Sequence[Point], level: float = LEVEL) -> Trend:
     )
 
 
-def _instant(at: datetime) -> datetime:
-    # Two times of one zone subtract as wall clocks in Python, an hour wrong across a clock change: go by UTC.
+def instant(at: datetime) -> datetime:
+    """The same instant in UTC, the one clock in which times may be subtracted.
+
+    Two times of one zone subtract as wall clocks in Python, an hour wrong across a clock change.
+
+    Units and range: any time with an offset.
+    Missing data: none, a time is required.
+    Raises: ValueError when the time has no offset.
+    Source: Python documentation, datetime, "Supported operations".
+
+    >>> from zoneinfo import ZoneInfo
+    >>> vienna = ZoneInfo("Europe/Vienna")
+    >>> instant(datetime(2025, 3, 30, 12, tzinfo=vienna)) - instant(datetime(2025, 3, 29, 12, tzinfo=vienna))
+    datetime.timedelta(seconds=82800)
+    """
     if at.utcoffset() is None:
         raise ValueError("a time without an offset has no place on the time line")
     return at.astimezone(UTC)
@@ -187,11 +199,13 @@ def _too_little(units: Sequence[Unit], needed: int) -> Reason | None:
     return Reason.NO_SPREAD_IN_TIME if units[-1][0] == units[0][0] else None
 
 
-def _theil_sen(units: Sequence[Unit], slopes: PairwiseSlopes, scale: _Scale, level: float) -> SlopeInterval | Reason:
+def _theil_sen(
+    units: Sequence[Unit], slopes: PairwiseSlopes, scale: _Scale, level: float, z: float
+) -> SlopeInterval | Reason:
     if reason := _too_little(units, SLOPE_FROM):
         return reason
     median = (slopes.kth((slopes.count - 1) // 2) + slopes.kth(slopes.count // 2)) / 2
-    outside = _slopes_outside(units, slopes.count, level)
+    outside = _slopes_outside(units, slopes.count, z)
     line = SlopeInterval(scale.per_week(median), None, None, level, scale.total(_median_height(units, median)))
     if isinstance(outside, Reason):
         return replace(line, reason=outside)
@@ -199,13 +213,13 @@ def _theil_sen(units: Sequence[Unit], slopes: PairwiseSlopes, scale: _Scale, lev
     return replace(line, low=scale.per_week(low), high=scale.per_week(high))
 
 
-def _slopes_outside(units: Sequence[Unit], slopes: int, level: float) -> int | Reason:
+def _slopes_outside(units: Sequence[Unit], slopes: int, z: float) -> int | Reason:
     """The bounds are the slopes of this rank, counted from either end (1 = the extreme slope itself)."""
     if len(units) < THEIL_SEN_BOUNDS_FROM:
         return Reason.TOO_FEW_POINTS
     if len({total for _, total in units}) == 1:
         return Reason.NO_SPREAD_IN_TOTALS
-    half_width = normal_quantile((1 + level) / 2) * math.sqrt(_variance_of_s(units))
+    half_width = z * math.sqrt(_variance_of_s(units))
     outside = round((slopes - half_width) / 2)
     return outside if outside >= 1 else Reason.BOUNDS_BEYOND_SLOPES
 
@@ -238,7 +252,7 @@ def _ols(units: Sequence[Unit], scale: _Scale, level: float) -> SlopeInterval | 
     if around_line == 0:
         return line
     error = math.sqrt(around_line / ((n - 2) * xx)) * scale.per_week(Fraction(1))
-    half_width = t_quantile((1 + level) / 2, n - 2) * error
+    half_width = two_sided_t(level, n - 2) * error
     return replace(line, low=line.per_week - half_width, high=line.per_week + half_width, reason=None)
 
 
