@@ -14,7 +14,6 @@ from statistics import correlation, fmean, stdev, variance
 from app.scoring.distributions import LEVEL, two_sided_t, two_sided_z
 from app.scoring.trend import instant
 
-
 Pair = tuple[float | None, float | None]  # one person's total before and after
 
 

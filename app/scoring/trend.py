@@ -130,8 +130,7 @@ def trend(points: Sequence[Point], level: float = LEVEL) -> Trend:
     >>> result.mann_kendall.s, round(result.mann_kendall.p, 4), result.mann_kendall.method
     (-17, 0.0107, 'exact')
     """
-    if not 0 < level < 1:
-        raise ValueError("a level strictly between 0 and 1 is needed")
+    z = two_sided_z(level)
     scored = sorted(
         ((instant(point.at), point.total) for point in points if point.total is not None), key=itemgetter(0)
     )
