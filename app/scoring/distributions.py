@@ -73,7 +73,7 @@ def t_quantile(probability: float, df: float) -> float:
     """
     _require_probability(probability)
     if probability < 0.5:
-        return -t_quantile(1 - probability, df) if probability > 1e-3 else -_t_at_upper_tail(probability, df)
+        return -_t_at_upper_tail(probability, df)
     return _t_at_upper_tail(1 - probability, df)
 
 

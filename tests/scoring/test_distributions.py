@@ -81,6 +81,6 @@ def test_a_probability_outside_0_and_1_is_refused(outside: float) -> None:
 @pytest.mark.parametrize("df", [0, -1, math.nan])
 def test_degrees_of_freedom_must_be_above_0(df: float) -> None:
     """Nothing is made of degrees of freedom that cannot be."""
-    for refuse in (lambda: t_cdf(1, df), lambda: t_quantile(0.9, df), lambda: t_quantile(0.5, df)):
+    for refuse in (partial(t_cdf, 1, df), partial(t_quantile, 0.9, df), partial(t_quantile, 0.5, df)):
         with pytest.raises(ValueError, match="degrees of freedom"):
             refuse()

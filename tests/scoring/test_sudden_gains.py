@@ -1,5 +1,6 @@
 """Sudden gains: each criterion alone, missing check-ins, both directions, the published package's examples."""
 
+import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -179,7 +180,7 @@ def test_all_three_criteria_hold_by_independent_arithmetic(totals: list[int | No
             continue
         sign = 1 if after < before else -1
         df = len(left) + len(right) - 2
-        pooled = ((len(left) - 1) * stats.tvar(left) + (len(right) - 1) * stats.tvar(right)) / df
+        pooled = ((len(left) - 1) * statistics.variance(left) + (len(right) - 1) * statistics.variance(right)) / df
         apart = sign * (sum(left) / len(left) - sum(right) / len(right))
         if abs(before - after) >= before / 4 and apart > {4: 2.776, 3: 3.182, 2: 4.303}[df] * pooled**0.5:
             expected.append(("gain" if sign == 1 else "loss", str(place - 1)))
