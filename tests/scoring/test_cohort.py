@@ -1,7 +1,9 @@
 """Group measures against statsmodels, scipy and published tables; every empty and equal group has a defined answer."""
 
+import doctest
 import math
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -39,6 +41,14 @@ def with_moments(n: int, means: tuple[float, float], sds: tuple[float, float], r
     first, second = (column / column.std(ddof=1) for column in (first, second))
     after = r * first + math.sqrt(1 - r * r) * second
     return [(float(means[0] + sds[0] * x), float(means[1] + sds[1] * y)) for x, y in zip(first, after, strict=True)]
+
+
+def test_the_page_about_it_is_true() -> None:
+    """Every example of docs/statistics/cohort.md gives what is printed there."""
+    page = Path(__file__).parents[2] / "docs/statistics/cohort.md"
+    outcome = doctest.testfile(str(page), module_relative=False)
+    assert outcome.attempted > 10
+    assert outcome.failed == 0
 
 
 # --- Mean change ------------------------------------------------------------------------------------------------------
