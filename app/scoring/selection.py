@@ -190,7 +190,7 @@ class PairwiseSlopes:
         )
         low, high = self._split(low, high, rank, first, last)
         if low.slope != high.slope and high.below - low.below > inside // 2:
-            # Few distinct slopes: two cuts around them may hold on to all of them for ever, one pivot cannot.
+            # Few distinct slopes: two cuts around them hold on to them for hundreds of rounds, one pivot cannot.
             return self._split(low, high, rank, middle, middle)
         return low, high
 

@@ -42,6 +42,15 @@ def test_selected_slopes_are_exactly_the_listed_ones(time_range: int, total_rang
         assert slopes.kth(rank) == expected[rank]
 
 
+@pytest.mark.parametrize(("rank", "slope"), [(0, 0), (19_999, 0), (20_000, 1), (39_999, 1)])
+def test_two_large_ties_are_told_apart_in_a_few_rounds(rank: int, slope: int) -> None:
+    """With the rank at the border of two ties, cuts on both sides of it never close in: one pivot must."""
+    slopes = PairwiseSlopes([(0, 0)] * 200 + [(1, 0)] * 100 + [(1, 1)] * 100)
+    assert slopes.count == 40_000
+    assert slopes.kth(rank) == slope
+    assert len(slopes._cuts) < 30  # two a round; by sampling alone about 300 rounds
+
+
 def test_slopes_that_one_float_cannot_tell_apart_are_told_apart() -> None:
     """Two slopes closer than a float's spacing keep their order."""
     big = 2**60

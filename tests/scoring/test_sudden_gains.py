@@ -69,7 +69,7 @@ def test_the_second_criterion_includes_a_quarter(before: int, found: int) -> Non
     assert len(changes([before, before, before, after, after, after])) == found
 
 
-def test_the_third_criterion_is_strict() -> None:
+def test_the_third_criterion_asks_the_totals_around_the_step() -> None:
     """With spread, a large step that the totals around it do not keep is no gain."""
     assert changes([20, 12, 20, 10, 17, 12]) == []
     assert changes([20, 19, 20, 10, 11, 10]) == [("gain", "2")]
