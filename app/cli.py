@@ -19,7 +19,7 @@ from rich.table import Table
 from app import demo, migrate
 from app.auth import Role
 from app.db import Database
-from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
 from app.errors import AppError
 from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
@@ -58,7 +58,9 @@ def database_addresses(settings: Settings) -> Iterator[Addresses]:
         runtime = settings.database_url.get_secret_value()
         yield Addresses((settings.owner_database_url or settings.database_url).get_secret_value(), runtime)
         return
-    with EmbeddedPostgres(settings.data_dir, bin_dir=settings.pg_bin, run_as=settings.pg_run_as) as address:
+    chosen = "data_dir" in settings.model_fields_set
+    data_dir = settings.data_dir if chosen else default_data_dir(settings.data_dir, run_as=settings.pg_run_as)
+    with EmbeddedPostgres(data_dir, bin_dir=settings.pg_bin, run_as=settings.pg_run_as) as address:
         migrate.upgrade(address.owner_url)
         yield Addresses(address.owner_url, address.runtime_url)
 
