@@ -1,0 +1,16 @@
+"""The pure core: instruments, scores, change over time. Integers and times in, numbers out; standard library alone."""
+
+from app.scoring.declaration import faults, item_hash
+from app.scoring.registry import UnknownInstrumentError, all_instruments, get
+from app.scoring.score import ResponseError, ResponseFault, score
+
+__all__ = [
+    "ResponseError",
+    "ResponseFault",
+    "UnknownInstrumentError",
+    "all_instruments",
+    "faults",
+    "get",
+    "item_hash",
+    "score",
+]

@@ -1,0 +1,235 @@
+"""One form in, what it says out: check, sum, prorate, subscales, band, screens, critical items."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import Final
+
+from app.scoring.model import (
+    Answer,
+    Criterion,
+    CriticalFinding,
+    Instrument,
+    Item,
+    Score,
+    Screen,
+    ScreenResult,
+    SeverityBand,
+    Subscale,
+    Validity,
+)
+
+HALF: Final = Fraction(1, 2)  # points; a prorated total is rounded half up to find its band (judgement: none published)
+
+Answers = Mapping[int, int | None]  # item number -> chosen value, None where unanswered
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFault:
+    """One thing wrong with a list of responses. The message never repeats the answer: it may end up in a log."""
+
+    index: int | None  # position in the list from 0; None when the list as a whole is wrong
+    code: str  # wrong_length, not_an_integer, not_a_choice
+    message: str
+
+
+class ResponseError(ValueError):
+    """The responses are not a form of this instrument; `faults` names everything that is wrong with them."""
+
+    def __init__(self, faults: tuple[ResponseFault, ...]) -> None:
+        super().__init__(faults)
+        self.faults: Final = faults
+
+    def __str__(self) -> str:
+        return "; ".join(fault.message for fault in self.faults)
+
+
+def score(instrument: Instrument, responses: Sequence[int | None]) -> Score:
+    """Score one form.
+
+    Units and range: `responses` holds one answer value or None per item, in item order; trailing items that are
+    not required may be left out. `total` is in points, `instrument.minimum` to `instrument.maximum`. Subscales are
+    plain sums of their items.
+
+    Missing data: never counted as zero. With up to `instrument.missing.at_most` scored items unanswered the total
+    is the person mean of the answered ones times the number of items, unrounded, and the form is `prorated`; its
+    band is that of the total rounded half up. Beyond it the form is `incomplete`: no total, no band. A subscale is
+    prorated in the same way within its own limit. Screens are never read off a prorated total: `met` is told only
+    where no possible answer to the missing items could change it. Critical items are reported on every form.
+
+    Raises:
+        ResponseError: the list has the wrong length, or holds something that is not a choice of its item.
+
+    Source: the rules and their sources stand in the instrument's declaration; the missing-item rules follow
+    Arrieta 2017, J Clin Psychol, doi 10.1002/jclp.22390, for the PHQ-9 and are our judgement elsewhere.
+
+    >>> from app.scoring.registry import get
+    >>> form = score(get("phq-9"), [2, 1, 3, 2, 0, 1, 1, 0, 0, 1])
+    >>> form.total, form.severity.code, form.functional_difficulty
+    (10, 'moderate', 1)
+    >>> {screen.code: screen.met for screen in form.screens}
+    {'cut_point_10': True, 'major_depressive_syndrome': False, 'other_depressive_syndrome': True}
+    >>> score(get("phq-9"), [2, None, 3, 2, 0, 1, 1, 0, 0]).total
+    10.125
+    """
+    answers = _check(instrument, responses)
+    scored = instrument.scored_items
+    missing = tuple(item.number for item in scored if answers[item.number] is None)
+    total = _prorated_sum(answers, [item.number for item in scored], instrument.missing.at_most)
+    if total is not None:
+        total *= instrument.multiplier
+    return Score(
+        instrument=instrument.key,
+        total=_number(total),
+        minimum=instrument.minimum,
+        maximum=instrument.maximum,
+        validity=_validity(total, missing),
+        answered=len(scored) - len(missing),
+        missing=missing,
+        subscales={subscale.code: _subscale(subscale, answers) for subscale in instrument.subscales},
+        severity=_band(instrument.bands, total),
+        screens=tuple(ScreenResult(screen.code, _met(instrument, screen, answers)) for screen in instrument.screens),
+        critical_items=_critical_items(instrument, answers),
+        functional_difficulty=answers[instrument.functional_item] if instrument.functional_item else None,
+    )
+
+
+# --- Check ------------------------------------------------------------------------------------------------------------
+
+
+def _check(instrument: Instrument, responses: Sequence[int | None]) -> Answers:
+    """The answers by item number, items left out as None; raises with every fault found."""
+    faults = [*_length_faults(instrument, len(responses)), *_answer_faults(instrument, responses)]
+    if faults:
+        raise ResponseError(tuple(faults))
+    left_out = len(instrument.items) - len(responses)
+    return {
+        item.number: answer for item, answer in zip(instrument.items, [*responses, *[None] * left_out], strict=True)
+    }
+
+
+def _length_faults(instrument: Instrument, given: int) -> Iterable[ResponseFault]:
+    most = len(instrument.items)
+    least = max(item.number for item in instrument.items if item.required)
+    if not least <= given <= most:
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        yield ResponseFault(None, "wrong_length", f"{instrument.id} takes {wanted} responses, {given} were given")
+
+
+def _answer_faults(instrument: Instrument, responses: Sequence[object]) -> Iterable[ResponseFault]:
+    for index, (item, answer) in enumerate(zip(instrument.items, responses, strict=False)):
+        if answer is None:
+            continue
+        # Not isinstance: True is an int to Python, and 1.0 equals 1, but neither is a box somebody ticked.
+        if type(answer) is not int:
+            yield ResponseFault(index, "not_an_integer", f"item {item.number} takes a whole number or null")
+        elif answer not in _values(item.answers):
+            yield ResponseFault(index, "not_a_choice", f"item {item.number} has no such answer")
+
+
+def _values(answers: Iterable[Answer]) -> frozenset[int]:
+    return frozenset(answer.value for answer in answers)
+
+
+# --- Totals -----------------------------------------------------------------------------------------------------------
+
+
+def _prorated_sum(answers: Answers, numbers: Sequence[int], missing_allowed: int) -> Fraction | None:
+    """Person mean of the answered items times the number of items; None when too many are missing."""
+    given = [answer for number in numbers if (answer := answers[number]) is not None]
+    if not given or len(numbers) - len(given) > missing_allowed:
+        return None
+    return Fraction(sum(given) * len(numbers), len(given))
+
+
+def _number(value: Fraction | None) -> int | float | None:
+    if value is None:
+        return None
+    return value.numerator if value.denominator == 1 else float(value)
+
+
+def _validity(total: Fraction | None, missing: tuple[int, ...]) -> Validity:
+    if total is None:
+        return Validity.INCOMPLETE
+    return Validity.PRORATED if missing else Validity.VALID
+
+
+def _subscale(subscale: Subscale, answers: Answers) -> int | float | None:
+    return _number(_prorated_sum(answers, subscale.items, subscale.missing_allowed))
+
+
+def _band(bands: Iterable[SeverityBand], total: Fraction | None) -> SeverityBand | None:
+    if total is None:
+        return None
+    rounded = floor(total + HALF)
+    return next((band for band in bands if band.minimum <= rounded <= band.maximum), None)
+
+
+# --- Screens ----------------------------------------------------------------------------------------------------------
+
+
+def _met(instrument: Instrument, screen: Screen, answers: Answers) -> bool | None:
+    """Whether the screen holds on every way the missing items could be filled in, on none, or on some (None)."""
+    if screen.criteria:
+        outcomes = _criteria_outcomes(instrument, screen.criteria, answers)
+    else:
+        outcomes = {_total_meets(screen, total) for total in _extreme_totals(instrument, answers)}
+    return outcomes.pop() if len(outcomes) == 1 else None
+
+
+def _total_meets(screen: Screen, total: int) -> bool:
+    if screen.total_at_least is not None:
+        return total >= screen.total_at_least
+    return screen.total_at_most is not None and total <= screen.total_at_most
+
+
+def _extreme_totals(instrument: Instrument, answers: Answers) -> tuple[int, int]:
+    """Lowest and highest total still possible. A cut-point is monotone, so these two settle all in between."""
+    possible = [_possible(item, answers) for item in instrument.scored_items]
+    return instrument.multiplier * sum(map(min, possible)), instrument.multiplier * sum(map(max, possible))
+
+
+def _possible(item: Item, answers: Answers) -> frozenset[int]:
+    answer = answers[item.number]
+    return _values(item.answers) if answer is None else frozenset((answer,))
+
+
+def _criteria_outcomes(instrument: Instrument, criteria: Sequence[Criterion], answers: Answers) -> set[bool]:
+    """Every outcome the form can still have.
+
+    Criteria share items, so each one open does not mean all can hold at once. The counts of all criteria are
+    therefore carried together, as the set of count vectors that some filling-in reaches, item by item. A count is
+    capped where more would change nothing: the set stays small (36 vectors for the PCL-5) however many are missing.
+    """
+    caps = tuple(c.at_least if c.at_most is None else c.at_most + 1 for c in criteria)
+    reached = {(0,) * len(criteria)}
+    for item in instrument.scored_items:
+        steps = {_endorsed(criteria, item.number, value) for value in _possible(item, answers)}
+        reached = {_add(counts, step, caps) for counts in reached for step in steps}
+    return {all(map(_holds, criteria, counts)) for counts in reached}
+
+
+def _endorsed(criteria: Sequence[Criterion], number: int, value: int) -> tuple[int, ...]:
+    """1 for each criterion that this answer to this item counts towards."""
+    return tuple(int(number in c.endorsed_at and value >= c.endorsed_at[number]) for c in criteria)
+
+
+def _add(counts: tuple[int, ...], step: tuple[int, ...], caps: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(min(count + more, cap) for count, more, cap in zip(counts, step, caps, strict=True))
+
+
+def _holds(criterion: Criterion, count: int) -> bool:
+    return criterion.at_least <= count and (criterion.at_most is None or count <= criterion.at_most)
+
+
+# --- Critical items ---------------------------------------------------------------------------------------------------
+
+
+def _critical_items(instrument: Instrument, answers: Answers) -> tuple[CriticalFinding, ...]:
+    findings = []
+    for critical in instrument.critical_items:
+        value = answers[critical.item]
+        raised = None if value is None else value >= critical.at_least
+        findings.append(CriticalFinding(critical.item, critical.code, value, raised))
+    return tuple(findings)
