@@ -53,10 +53,10 @@ class Database:
     @asynccontextmanager
     async def session(self, clinic_id: UUID) -> AsyncIterator[AsyncSession]:
         """One transaction of one clinic through SQLModel; committed on leaving, rolled back on an error."""
+        session = AsyncSession(self._engine, expire_on_commit=False, info={"clinic_id": clinic_id})
         with _passing_troubles():
-            async with AsyncSession(self._engine, expire_on_commit=False, info={"clinic_id": clinic_id}) as session:
-                async with session.begin():
-                    yield session
+            async with session, session.begin():
+                yield session
 
     @asynccontextmanager
     async def connection(self, clinic_id: UUID) -> AsyncIterator[asyncpg.Connection]:
@@ -160,7 +160,8 @@ def _passing_troubles() -> Iterator[None]:
 def _is_passing(error: BaseException) -> bool:
     match error:
         case sa_exc.DBAPIError():
-            return error.connection_invalidated or (error.orig is not None and _is_passing(error.orig.__cause__ or error.orig))
+            cause = error.orig and (error.orig.__cause__ or error.orig)
+            return error.connection_invalidated or (cause is not None and _is_passing(cause))
         case asyncpg.PostgresError():
             return str(error.sqlstate or "").startswith(_PASSING_SQLSTATES)
         case asyncpg.InterfaceError():

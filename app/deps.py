@@ -88,7 +88,7 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
 def _idempotency_key(
     key: Annotated[
         str | None,
-        Header(alias="Idempotency-Key", description="The same key with the same content is answered the same, once done."),
+        Header(alias="Idempotency-Key", description="Repeat a write safely: same key, same content, same answer."),
     ] = None,
 ) -> str | None:
     if key is not None and not _KEY.fullmatch(key):

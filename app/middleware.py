@@ -53,5 +53,7 @@ class Envelope:
 
 def _log_defect(request_id: str, error: Exception) -> None:
     """Class and places, never the message: it may quote a patient's row."""
-    places = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__)))
+    places = " < ".join(
+        f"{frame.filename}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
+    )
     log.error("defect request_id=%s error=%s at=%s", request_id, type(error).__qualname__, places)

@@ -57,6 +57,7 @@ CATALOGUE: Final[Mapping[type[AppError], Kind]] = {
 }
 _BY_STATUS: Final = {kind.status: kind for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD, TOO_LARGE)}
 
+
 def install(app: FastAPI) -> None:
     """Makes every error of the application one of ours."""
     app.add_exception_handler(AppError, _from_app_error)
@@ -64,7 +65,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _from_http)
 
 
-def response(kind: Kind, detail: str, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None) -> Response:
+def response(
+    kind: Kind, detail: str, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None
+) -> Response:
     body = {
         "type": f"/problems/{kind.slug}",
         "title": kind.title,

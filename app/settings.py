@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     )
     owner_database_url: SecretStr | None = Field(
         default=None,
-        description="The same database as its owner, for migrations alone. Unset: `TIDEMARK_DATABASE_URL` serves for both.",
+        description="The same database as its owner, for migrations. Unset: `TIDEMARK_DATABASE_URL` serves both.",
     )
     database_pooler: Literal["none", "transaction"] = Field(
         default="none",

@@ -6,11 +6,14 @@ than UTF-8. Messages never repeat the input.
 
 import json
 import math
-from typing import Any, NoReturn
+import re
+from typing import Any, Final, NoReturn
 
 from app.errors import Fault, MalformedError
 
-MAX_DEPTH = 12  # levels; the deepest body of the API has 4
+MAX_DEPTH: Final = 12  # levels; the deepest body of the API has 4
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 
 def parse(body: bytes) -> Any:
@@ -34,27 +37,14 @@ def _refuse(code: str, message: str) -> NoReturn:
 
 
 def _refuse_deep(body: bytes) -> None:
-    """Counts brackets outside strings; the cheap count first, because nearly every body passes it."""
+    """The cheap count first: nearly every body passes it."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return
     depth = 0
-    in_string = escaped = False
-    for byte in body:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                _refuse("too_deep", f"The body nests deeper than {MAX_DEPTH} levels.")
-        elif byte in b"]}":
-            depth -= 1
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            _refuse("too_deep", f"The body nests deeper than {MAX_DEPTH} levels.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

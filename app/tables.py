@@ -33,8 +33,8 @@ SQLModel.metadata.naming_convention = MetaData(naming_convention=NAMING_CONVENTI
 APPEND_ONLY = frozenset({"clinic", "patient", "assessment", "idempotency_key", "audit_event"})
 
 
-# Rows written with every check-in carry no foreign key to the clinic: each check would lock the clinic's one row, for all
-# writers at once. Their policy lets a transaction write its own clinic's rows alone, which says the same.
+# Rows written with every check-in carry no foreign key to the clinic: each check would lock the clinic's one row, for
+# all writers at once. Their policy lets a transaction write its own clinic's rows alone, which says the same.
 def _to_clinic() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["clinic_id"], ["clinic.clinic_id"])
 

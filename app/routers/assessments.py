@@ -51,20 +51,25 @@ router.add_api_route(
 )
 
 
-@router.get("", summary="Check-ins, latest first")
-async def list_assessments(
-    actor: Reader,
-    session: SessionDep,
-    page: PageDep,
-    request: Request,
-    response: Response,
+def _filter(
     patient_id: Annotated[Id | None, Query()] = None,
     instrument: Annotated[str | None, Query(max_length=40, description="id without version")] = None,
     taken_from: Annotated[Timestamp | None, Query(alias="from", description="taken at or after")] = None,
     taken_to: Annotated[Timestamp | None, Query(alias="to", description="taken before")] = None,
     status: Annotated[Status | None, Query()] = None,
+) -> AssessmentFilter:
+    return AssessmentFilter(patient_id, instrument, taken_from, taken_to, status)
+
+
+@router.get("", summary="Check-ins, latest first")
+async def list_assessments(
+    actor: Reader,
+    session: SessionDep,
+    page: PageDep,
+    wanted: Annotated[AssessmentFilter, Depends(_filter)],
+    request: Request,
+    response: Response,
 ) -> Page[AssessmentAnswer]:
-    wanted = AssessmentFilter(patient_id, instrument, taken_from, taken_to, status)
     found = await assessments.find_assessments(session, actor, wanted, page)
     rows, cursor = cut(found, page, lambda row: Position(row.taken_at, row.id))
     link_next(request, response, cursor)

@@ -8,7 +8,8 @@ from app.auth import Actor, Permission
 from app.deps import StrictRoute, allowed
 from app.errors import NotFoundError
 from app.schemas.instruments import InstrumentAnswer, InstrumentSummary, ScoreAnswer, ScoreRequest, ScoreResult
-from app.scoring import Instrument, UnknownInstrumentError, all_instruments, get_instrument
+from app.scoring import UnknownInstrumentError, all_instruments, get_instrument
+from app.scoring.model import Instrument
 from app.services.assessments import score_or_refuse
 
 router = APIRouter(prefix="/v1/instruments", tags=["instruments"], route_class=StrictRoute)

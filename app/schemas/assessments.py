@@ -29,7 +29,9 @@ class AssessmentSubmit(Body):
         }
     )
 
-    id: Id | None = Field(default=None, description="Made by the client; lets it repeat itself safely, even months later.")
+    id: Id | None = Field(
+        default=None, description="Made by the client; lets it repeat itself safely, even months later."
+    )
     patient_id: Id
     instrument: InstrumentReference
     responses: Responses

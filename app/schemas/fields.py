@@ -10,7 +10,9 @@ from pydantic_core import PydanticCustomError
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)  # before any of the instruments; a reset clock reads 1970
 
-_RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -54,7 +56,9 @@ def _show_offset(minutes: int) -> str:
     return f"{'-' if minutes < 0 else '+'}{hours:02d}:{rest:02d}"
 
 
-Timestamp = Annotated[datetime, BeforeValidator(_parse_time), Field(strict=False, examples=["2026-11-20T19:30:00-07:00"])]
+Timestamp = Annotated[
+    datetime, BeforeValidator(_parse_time), Field(strict=False, examples=["2026-11-20T19:30:00-07:00"])
+]
 Id = Annotated[UUID, BeforeValidator(_parse_id), Field(strict=False)]
 Offset = Annotated[int, PlainSerializer(_show_offset, return_type=str), Field(examples=["-07:00"])]
 Total = int | float

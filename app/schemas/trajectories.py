@@ -25,7 +25,9 @@ class PointAnswer(Answer):
     total: Total | None
     validity: Validity
     severity: SeverityAnswer | None
-    sem: float | None = Field(description="Standard error of measurement in points; null where no reliability is known.")
+    sem: float | None = Field(
+        description="Standard error of measurement in points; null where no reliability is known."
+    )
     change: Total | None = Field(description="Points since baseline; negative is lower than at baseline.")
     percent_change: float | None = Field(description="null where the baseline is 0")
 

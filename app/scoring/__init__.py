@@ -1,7 +1,7 @@
 """The pure core: instruments, scores, change over time. Integers and times in, numbers out; standard library alone."""
 
 from app.scoring.declaration import faults, item_hash
-from app.scoring.registry import UnknownInstrumentError, all_instruments, get
+from app.scoring.registry import UnknownInstrumentError, all_instruments, get_instrument
 from app.scoring.score import ResponseError, ResponseFault, score
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "UnknownInstrumentError",
     "all_instruments",
     "faults",
-    "get",
+    "get_instrument",
     "item_hash",
     "score",
 ]

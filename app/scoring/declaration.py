@@ -25,8 +25,8 @@ def item_hash(instrument: Instrument) -> str:
 
     Source: none; a house rule, so that a change of wording cannot pass unseen under the same version.
 
-    >>> from app.scoring.registry import get
-    >>> len(item_hash(get("phq-9")))
+    >>> from app.scoring.registry import get_instrument
+    >>> len(item_hash(get_instrument("phq-9")))
     64
     """
     wording = {
@@ -49,8 +49,8 @@ def faults(instrument: Instrument) -> tuple[str, ...]:
 
     Source: none; house rules for declarations.
 
-    >>> from app.scoring.registry import get
-    >>> faults(get("phq-9"))
+    >>> from app.scoring.registry import get_instrument
+    >>> faults(get_instrument("phq-9"))
     ()
     """
     shape = [

@@ -17,7 +17,7 @@ class UnknownInstrumentError(LookupError):
         self.reference = reference
 
 
-def get(reference: str) -> Instrument:
+def get_instrument(reference: str) -> Instrument:
     """The instrument named `phq-9` (its newest version) or `phq-9@1` (exactly that one).
 
     Units and range: `reference` is an id, or an id, `@` and a version from 1.
@@ -29,9 +29,9 @@ def get(reference: str) -> Instrument:
 
     Source: the declarations in `app/scoring/instruments`.
 
-    >>> get("phq-9").key
+    >>> get_instrument("phq-9").key
     'phq-9@1'
-    >>> get("phq-9@1") is get("phq-9")
+    >>> get_instrument("phq-9@1") is get_instrument("phq-9")
     True
     """
     try:
@@ -52,7 +52,7 @@ def all_instruments() -> tuple[Instrument, ...]:
     >>> [instrument.id for instrument in all_instruments()][:2]
     ['gad-7', 'pc-ptsd-5']
     """
-    newest = {instrument.id: get(instrument.id) for instrument in _by_reference().values()}
+    newest = {instrument.id: get_instrument(instrument.id) for instrument in _by_reference().values()}
     return tuple(newest[id_] for id_ in sorted(newest))
 
 
@@ -73,7 +73,7 @@ def index(declared: Iterable[Instrument]) -> dict[str, Instrument]:
 
     Source: none; this is bookkeeping.
 
-    >>> sorted(index([get("phq-2")]))
+    >>> sorted(index([get_instrument("phq-2")]))
     ['phq-2', 'phq-2@1']
     """
     found: dict[str, Instrument] = {}

@@ -64,13 +64,13 @@ def score(instrument: Instrument, responses: Sequence[int | None]) -> Score:
     Source: the rules and their sources stand in the instrument's declaration; the missing-item rules follow
     Arrieta 2017, J Clin Psychol, doi 10.1002/jclp.22390, for the PHQ-9 and are our judgement elsewhere.
 
-    >>> from app.scoring.registry import get
-    >>> form = score(get("phq-9"), [2, 1, 3, 2, 0, 1, 1, 0, 0, 1])
+    >>> from app.scoring.registry import get_instrument
+    >>> form = score(get_instrument("phq-9"), [2, 1, 3, 2, 0, 1, 1, 0, 0, 1])
     >>> form.total, form.severity.code, form.functional_difficulty
     (10, 'moderate', 1)
     >>> {screen.code: screen.met for screen in form.screens}
     {'cut_point_10': True, 'major_depressive_syndrome': False, 'other_depressive_syndrome': True}
-    >>> score(get("phq-9"), [2, None, 3, 2, 0, 1, 1, 0, 0]).total
+    >>> score(get_instrument("phq-9"), [2, None, 3, 2, 0, 1, 1, 0, 0]).total
     10.125
     """
     answers = _check(instrument, responses)

@@ -1,6 +1,6 @@
 """Check-ins: the hot write, and reading single forms back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,14 +19,15 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.assessments import AssessmentSubmit
 from app.schemas.fields import offset_minutes
-from app.scoring import Instrument, ResponseError, Score, UnknownInstrumentError, get_instrument, score
+from app.scoring import ResponseError, UnknownInstrumentError, get_instrument, score
+from app.scoring.model import Instrument, Score
 from app.services.idempotency import fingerprint
 from app.tables import Assessment
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)  # how far ahead of ours a sender's clock may run
 
-# One statement is one round trip and one transaction. The clinic is bound by the first part, which the others read from,
-# so that it is set before any policy is asked. A taken key or a taken id writes nothing: who lost reads what is stored.
+# One statement is one round trip and one transaction. The clinic is bound by the first part, which the others read
+# from, so that it is set before any policy is asked. A taken key or id writes nothing: who lost reads what is stored.
 _INSERT: Final = """
 WITH tenant AS MATERIALIZED (SELECT set_config('app.clinic_id', $1::text, true)::uuid AS clinic_id),
 keyed AS (
@@ -234,12 +235,14 @@ async def _read_first(
     return from_row(row)
 
 
-def _conditions(wanted: AssessmentFilter) -> list[Any]:
-    conditions = {
-        col(Assessment.patient_id) == wanted.patient_id: wanted.patient_id,
-        col(Assessment.instrument) == wanted.instrument: wanted.instrument,
-        col(Assessment.taken_at) >= wanted.taken_from: wanted.taken_from,
-        col(Assessment.taken_at) < wanted.taken_to: wanted.taken_to,
-        col(Assessment.status) == wanted.status: wanted.status,
-    }
-    return [condition for condition, value in conditions.items() if value is not None]
+def _conditions(wanted: AssessmentFilter) -> Iterator[Any]:
+    if wanted.patient_id is not None:
+        yield col(Assessment.patient_id) == wanted.patient_id
+    if wanted.instrument is not None:
+        yield col(Assessment.instrument) == wanted.instrument
+    if wanted.taken_from is not None:
+        yield col(Assessment.taken_at) >= wanted.taken_from
+    if wanted.taken_to is not None:
+        yield col(Assessment.taken_at) < wanted.taken_to
+    if wanted.status is not None:
+        yield col(Assessment.status) == wanted.status

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from app.scoring import all_instruments, get
+from app.scoring import all_instruments, get_instrument
 from app.scoring.model import Direction, Instrument
 
 SHAPES: Final = {  # id: scored items, lowest and highest answer, minimum, maximum, recall days
@@ -35,13 +35,13 @@ def test_only_well_being_is_better_when_higher() -> None:
 
 def test_difficulty_codes_are_out_of_order() -> None:
     """LOINC numbered 'very' above 'extremely': LA6575-0 is 2, LA6574-3 is 3."""
-    answers = [(each.value, each.loinc) for each in get("phq-9").items[9].answers]
+    answers = [(each.value, each.loinc) for each in get_instrument("phq-9").items[9].answers]
     assert answers == [(0, "LA6572-7"), (1, "LA6573-5"), (2, "LA6575-0"), (3, "LA6574-3")]
 
 
 def test_item_codes_of_the_phq_9() -> None:
     """LOINC item codes in the order of the form; they do not run with the item numbers."""
-    assert [each.loinc for each in get("phq-9").items] == [
+    assert [each.loinc for each in get_instrument("phq-9").items] == [
         "44250-9", "44255-8", "44259-0", "44254-1", "44251-7", "44258-2", "44252-5", "44253-3", "44260-8", "69722-7",
     ]  # fmt: skip
 
@@ -68,20 +68,20 @@ def test_loinc_codes_carry_their_check_digit(instrument: Instrument) -> None:
 
 def test_short_forms_are_the_phq_9() -> None:
     """PHQ-2 and PHQ-8 ask the very same items."""
-    items = get("phq-9").items
-    assert get("phq-2").items == items[:2]
-    assert get("phq-8").items == items[:8]
+    items = get_instrument("phq-9").items
+    assert get_instrument("phq-2").items == items[:2]
+    assert get_instrument("phq-8").items == items[:8]
 
 
 def test_phq_8_asks_nothing_about_self_harm() -> None:
     """Without item 9 there is no critical item and no code of it."""
-    assert get("phq-8").critical_items == ()
-    assert [each.item for each in get("phq-9").critical_items] == [9]
+    assert get_instrument("phq-8").critical_items == ()
+    assert [each.item for each in get_instrument("phq-9").critical_items] == [9]
 
 
 def test_the_two_pcl_5_differ_in_their_window_alone() -> None:
     """Same items, answers and rules; the instruction speaks of month or week."""
-    month, week = get("pcl-5-month"), get("pcl-5-week")
+    month, week = get_instrument("pcl-5-month"), get_instrument("pcl-5-week")
     assert month.items == week.items
     assert month.thresholds == week.thresholds
     assert month.instruction.replace("the past month", "the past week") == week.instruction
@@ -90,7 +90,7 @@ def test_the_two_pcl_5_differ_in_their_window_alone() -> None:
 
 def test_clusters_share_out_all_items_of_the_pcl_5() -> None:
     """B, C, D and E hold 5, 2, 7 and 6 items, each item once."""
-    clusters = get("pcl-5-month").subscales
+    clusters = get_instrument("pcl-5-month").subscales
     assert [(each.code, len(each.items)) for each in clusters] == [("B", 5), ("C", 2), ("D", 7), ("E", 6)]
     assert sorted(number for each in clusters for number in each.items) == list(range(1, 21))
 
@@ -119,11 +119,11 @@ DEFAULTS: Final = {
 def test_default_thresholds(where: tuple[str, str], value: float) -> None:
     """The number that categories use is the one the sources give."""
     id_, rule = where
-    (default,) = [each for each in get(id_).thresholds if each.rule == rule and each.is_default]
+    (default,) = [each for each in get_instrument(id_).thresholds if each.rule == rule and each.is_default]
     assert default.value == value
 
 
 def test_pcl_5_shows_all_published_reliable_changes() -> None:
     """10, 12, 15 and 18 stand side by side, each with its source."""
-    values = [each.value for each in get("pcl-5-month").thresholds if each.rule == "reliable_change"]
+    values = [each.value for each in get_instrument("pcl-5-month").thresholds if each.rule == "reliable_change"]
     assert values == [10, 12, 15, 18]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from app.scoring import UnknownInstrumentError, all_instruments, faults, get, item_hash
+from app.scoring import UnknownInstrumentError, all_instruments, faults, get_instrument, item_hash
 from app.scoring import instruments as package
 from app.scoring.model import Answer, Criterion, Instrument, Screen, SeverityBand, Subscale, ThresholdKind
 from app.scoring.registry import index
@@ -44,7 +44,7 @@ def test_wording_is_pinned_to_its_version(instrument: Instrument) -> None:
 
 def test_hash_sees_every_word_and_no_rule() -> None:
     """Instruction, item, answer and window change the hash; bands and sources do not."""
-    phq_9 = get("phq-9")
+    phq_9 = get_instrument("phq-9")
     first = phq_9.items[0]
     reworded = (
         replace(phq_9, instruction=phq_9.instruction + " "),
@@ -69,7 +69,7 @@ def test_instruments_are_sorted_by_id() -> None:
 
 def test_newest_version_answers_to_the_bare_id() -> None:
     """Older versions stay reachable by number; 10 is newer than 9."""
-    phq_9 = get("phq-9")
+    phq_9 = get_instrument("phq-9")
     versions = [replace(phq_9, version=number) for number in (10, 1, 9)]
     found = index(versions)
     assert found["phq-9"] is versions[0]
@@ -80,14 +80,14 @@ def test_newest_version_answers_to_the_bare_id() -> None:
 def test_same_version_twice_is_refused() -> None:
     """Two declarations of one key cannot both be right."""
     with pytest.raises(ValueError, match="phq-9@1 is declared twice"):
-        index([get("phq-9"), get("phq-9")])
+        index([get_instrument("phq-9"), get_instrument("phq-9")])
 
 
 @pytest.mark.parametrize("reference", ["phq-7", "phq-9@2", "phq-9@", "PHQ-9", "", "@1", "phq-9@01"])
 def test_unknown_references_are_refused(reference: str) -> None:
     """A reference is matched exactly or not at all."""
     with pytest.raises(UnknownInstrumentError) as caught:
-        get(reference)
+        get_instrument(reference)
     assert isinstance(caught.value, LookupError)
     assert caught.value.reference == reference
 
@@ -98,19 +98,22 @@ BROKEN: Final[dict[str, dict[str, Any]]] = {
     "id is not lower-case words joined by hyphens": {"id": "PHQ 9"},
     "version is below 1": {"version": 0},
     "licence is empty": {"licence": " "},
-    "items are not numbered 1 to n in order": {"items": get("phq-9").items[1:]},
+    "items are not numbered 1 to n in order": {"items": get_instrument("phq-9").items[1:]},
     "item 1 is scored but may be left out": {
-        "items": (replace(get("phq-9").items[0], required=False), *get("phq-9").items[1:])
+        "items": (replace(get_instrument("phq-9").items[0], required=False), *get_instrument("phq-9").items[1:])
     },
     "an item that may be left out stands before one that may not": {
         "items": (
-            *get("phq-9").items[:8],
-            replace(get("phq-9").items[8], required=False, scored=False),
-            replace(get("phq-9").items[9], required=True),
+            *get_instrument("phq-9").items[:8],
+            replace(get_instrument("phq-9").items[8], required=False, scored=False),
+            replace(get_instrument("phq-9").items[9], required=True),
         )
     },
     "item 1 needs at least two different answers": {
-        "items": (replace(get("phq-9").items[0], answers=(Answer(1, "A"), Answer(1, "B"))), *get("phq-9").items[1:])
+        "items": (
+            replace(get_instrument("phq-9").items[0], answers=(Answer(1, "A"), Answer(1, "B"))),
+            *get_instrument("phq-9").items[1:],
+        )
     },
     "screen code a is used twice": {"screens": (SCREEN, SCREEN)},
     "bands do not span the range of the total": {"bands": (replace(BAND, maximum=26),)},
@@ -125,33 +128,43 @@ BROKEN: Final[dict[str, dict[str, Any]]] = {
     "of the cut-points not exactly one is the default": {"screens": (replace(SCREEN, is_default=False),)},
     "the functional item is not an unscored item": {"functional_item": 9},
     "critical item self_harm cannot be raised": {
-        "critical_items": (replace(get("phq-9").critical_items[0], at_least=4),)
+        "critical_items": (replace(get_instrument("phq-9").critical_items[0], at_least=4),)
     },
     "the missing rule would score an empty form, or has no source": {
-        "missing": replace(get("phq-9").missing, at_most=9)
+        "missing": replace(get_instrument("phq-9").missing, at_most=9)
     },
     "threshold remission_5 can never be met, or always is": {
         "thresholds": tuple(
-            replace(each, value=30) if each.code == "remission_5" else each for each in get("phq-9").thresholds
+            replace(each, value=30) if each.code == "remission_5" else each
+            for each in get_instrument("phq-9").thresholds
         )
     },
     "rule remission has not exactly one default threshold": {
         "thresholds": tuple(
-            replace(each, is_default=each.rule != "remission" and each.is_default) for each in get("phq-9").thresholds
+            replace(each, is_default=each.rule != "remission" and each.is_default)
+            for each in get_instrument("phq-9").thresholds
         )
     },
     "role reliability has not exactly one default sample": {
-        "psychometrics": tuple(replace(each, is_default=True) for each in get("phq-9").psychometrics[3:])
+        "psychometrics": tuple(replace(each, is_default=True) for each in get_instrument("phq-9").psychometrics[3:])
     },
-    "the worked examples are too few, or do not show every validity": {"examples": get("phq-9").examples[:4]},
+    "the worked examples are too few, or do not show every validity": {
+        "examples": get_instrument("phq-9").examples[:4]
+    },
     "example 1: scores 10, valid, moderate": {
-        "examples": (replace(get("phq-9").examples[0], total=11), *get("phq-9").examples[1:])
+        "examples": (replace(get_instrument("phq-9").examples[0], total=11), *get_instrument("phq-9").examples[1:])
     },
     "example 1: cut_point_11 is not there": {
-        "examples": (replace(get("phq-9").examples[0], screens={"cut_point_11": None}), *get("phq-9").examples[1:])
+        "examples": (
+            replace(get_instrument("phq-9").examples[0], screens={"cut_point_11": None}),
+            *get_instrument("phq-9").examples[1:],
+        )
     },
     "example 1: item 1 has no such answer": {
-        "examples": (replace(get("phq-9").examples[0], responses=(4,) + (0,) * 8), *get("phq-9").examples[1:])
+        "examples": (
+            replace(get_instrument("phq-9").examples[0], responses=(4,) + (0,) * 8),
+            *get_instrument("phq-9").examples[1:],
+        )
     },
 }
 
@@ -159,7 +172,7 @@ BROKEN: Final[dict[str, dict[str, Any]]] = {
 @pytest.mark.parametrize(("fault", "change"), BROKEN.items(), ids=BROKEN.keys())
 def test_each_kind_of_fault_is_told(fault: str, change: dict[str, Any]) -> None:
     """A declaration broken in one place is told to be broken there."""
-    assert fault in faults(replace(get("phq-9"), **change))
+    assert fault in faults(replace(get_instrument("phq-9"), **change))
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS, ids=lambda each: each.key)
@@ -171,11 +184,11 @@ def test_a_rate_is_a_share_and_points_are_points(instrument: Instrument) -> None
 
 def test_computed_thresholds_follow_from_their_samples() -> None:
     """Numbers that the sources say are computed here are what the arithmetic gives."""
-    phq_9 = {each.code: each.value for each in get("phq-9").thresholds}
+    phq_9 = {each.code: each.value for each in get_instrument("phq-9").thresholds}
     assert round(1.96 * 6.1 * math.sqrt(2 * (1 - 0.84)), 2) == phq_9["reliable_change_jacobson_truax"]
-    (who_5,) = get("who-5").psychometrics
+    (who_5,) = get_instrument("who-5").psychometrics
     assert who_5.sd == round(23.60 / (1.96 * math.sqrt(2 * (1 - 0.81))), 1)
-    norms = get("gad-7").psychometrics[0]
+    norms = get_instrument("gad-7").psychometrics[0]
     women = 0.536
     mean = women * 3.2 + (1 - women) * 2.7
     spread = women * (3.5**2 + (3.2 - mean) ** 2) + (1 - women) * (3.2**2 + (2.7 - mean) ** 2)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.scoring import ResponseError, all_instruments, get, score
+from app.scoring import ResponseError, all_instruments, get_instrument, score
 from app.scoring.model import Criterion, Instrument, Screen, Validity
 
 INSTRUMENTS: Final = all_instruments()
@@ -47,7 +47,7 @@ def test_worked_examples_score_as_declared(instrument: Instrument, example: Any)
 
 def test_contract_example_field_by_field() -> None:
     """The form of the API contract gives the answer of the API contract."""
-    form = score(get("phq-9"), [2, 1, 3, 2, 0, 1, 1, 0, 0, 1])
+    form = score(get_instrument("phq-9"), [2, 1, 3, 2, 0, 1, 1, 0, 0, 1])
     assert (form.instrument, form.total, form.minimum, form.maximum) == ("phq-9@1", 10, 0, 27)
     assert (form.validity, form.answered, form.missing) == (Validity.VALID, 9, ())
     assert form.severity is not None
@@ -69,7 +69,7 @@ def test_contract_example_field_by_field() -> None:
 def test_bands_of_the_phq_9(total: int, band: str) -> None:
     """Each end of each published band belongs to it (Kroenke 2001)."""
     responses = [min(3, max(0, total - 3 * index)) for index in range(9)]
-    form = score(get("phq-9"), responses)
+    form = score(get_instrument("phq-9"), responses)
     assert form.total == total
     assert form.severity is not None
     assert form.severity.code == band
@@ -77,13 +77,13 @@ def test_bands_of_the_phq_9(total: int, band: str) -> None:
 
 def test_band_of_a_half_is_the_upper_one() -> None:
     """A prorated total exactly between two bands is rounded up: 4.5 is mild."""
-    form = score(get("phq-9"), [1, 1, 1, 1, 0, 0, 0, 0, None])
+    form = score(get_instrument("phq-9"), [1, 1, 1, 1, 0, 0, 0, 0, None])
     assert (form.total, form.severity and form.severity.code) == (4.5, "mild")
 
 
 def test_whole_totals_are_integers() -> None:
     """A prorated total that happens to be whole is an int, any other a float."""
-    phq_9 = get("phq-9")
+    phq_9 = get_instrument("phq-9")
     assert type(score(phq_9, [1] * 7 + [None] * 2).total) is int
     assert type(score(phq_9, [1] * 7 + [2, None]).total) is float
 
@@ -92,13 +92,13 @@ def test_whole_totals_are_integers() -> None:
 def test_self_harm_is_told_on_every_form(answer: int | None, raised: bool | None) -> None:
     """Item 9 raises from 1 on and is never guessed, on full, prorated and incomplete forms."""
     for others in ([0] * 8, [0] * 7 + [None], [None] * 8):
-        (finding,) = score(get("phq-9"), [*others, answer]).critical_items
+        (finding,) = score(get_instrument("phq-9"), [*others, answer]).critical_items
         assert (finding.value, finding.raised) == (answer, raised)
 
 
 def test_difficulty_is_kept_and_never_summed() -> None:
     """Item 10 moves nothing but itself, and leaving it out is not a missing answer."""
-    phq_9 = get("phq-9")
+    phq_9 = get_instrument("phq-9")
     nine = score(phq_9, [1] * 9)
     ten = score(phq_9, [*[1] * 9, 3])
     assert (nine.functional_difficulty, ten.functional_difficulty) == (None, 3)
@@ -115,7 +115,7 @@ def test_no_answer_is_bent_into_a_choice(answer: object) -> None:
     responses: list[Any] = [0] * 9
     responses[4] = answer
     with pytest.raises(ResponseError) as caught:
-        score(get("phq-9"), responses)
+        score(get_instrument("phq-9"), responses)
     (fault,) = caught.value.faults
     assert fault.index == 4
     assert fault.code == ("not_a_choice" if type(answer) is int else "not_an_integer")
@@ -125,7 +125,7 @@ def test_no_answer_is_bent_into_a_choice(answer: object) -> None:
 def test_wrong_length_is_refused(length: int) -> None:
     """A PHQ-9 has nine responses or ten."""
     with pytest.raises(ResponseError) as caught:
-        score(get("phq-9"), [0] * length)
+        score(get_instrument("phq-9"), [0] * length)
     assert [(fault.index, fault.code) for fault in caught.value.faults] == [(None, "wrong_length")]
 
 
@@ -133,7 +133,7 @@ def test_all_faults_are_told_at_once() -> None:
     """The sender learns of every fault from one refusal."""
     responses: Any = [True, 0, 7, None, "x", 0, 0]
     with pytest.raises(ResponseError) as caught:
-        score(get("phq-9"), responses)
+        score(get_instrument("phq-9"), responses)
     assert [(fault.index, fault.code) for fault in caught.value.faults] == [
         (None, "wrong_length"),
         (0, "not_an_integer"),
@@ -149,7 +149,7 @@ def test_messages_do_not_repeat_the_answer(answer: object) -> None:
     """What a person answered never reaches a message, and so no log."""
     responses: list[Any] = [answer, *[0] * 8]
     with pytest.raises(ResponseError) as caught:
-        score(get("phq-9"), responses)
+        score(get_instrument("phq-9"), responses)
     assert str(answer) not in str(caught.value)
     assert repr(answer) not in repr(caught.value)
 
@@ -302,9 +302,9 @@ def test_jointly_impossible_criteria_are_not_met() -> None:
         criteria=(Criterion({1: 1, 2: 1, 3: 1}, at_least=2), Criterion({1: 1, 2: 1}, at_least=0, at_most=0)),
     )  # fmt: skip
     for criterion in both.criteria:
-        alone = replace(get("phq-9"), screens=(replace(both, criteria=(criterion,)),))
+        alone = replace(get_instrument("phq-9"), screens=(replace(both, criteria=(criterion,)),))
         assert score(alone, [None] * 9).screens[0].met is None
-    assert score(replace(get("phq-9"), screens=(both,)), [None] * 9).screens[0].met is False
+    assert score(replace(get_instrument("phq-9"), screens=(both,)), [None] * 9).screens[0].met is False
 
 
 @given(forms(missing=12), st.data())

@@ -1,0 +1,251 @@
+"""The `tidemark` command."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, NoReturn, TypeVar
+from uuid import UUID
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from app import demo, migrate
+from app.auth import Role
+from app.db import Database
+from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from app.errors import AppError
+from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
+from app.scoring.model import Instrument
+from app.services import clinics
+from app.settings import Settings
+
+T = TypeVar("T")
+
+cli = typer.Typer(
+    help="Measures whether trauma and depression treatment helps.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+clinic_cli = typer.Typer(help="Clinics of this installation.", no_args_is_help=True)
+token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_is_help=True)
+cli.add_typer(clinic_cli, name="clinic")
+cli.add_typer(token_cli, name="token")
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+ClinicId = Annotated[UUID, typer.Option("--clinic", help="The clinic's id, as `clinic create` printed it.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the database is, for its owner and for the running service."""
+
+    owner: str
+    runtime: str
+
+
+@contextmanager
+def database_addresses(settings: Settings) -> Iterator[Addresses]:
+    """The configured database, or the private one, started for as long as it is needed."""
+    if settings.database_url is not None:
+        runtime = settings.database_url.get_secret_value()
+        yield Addresses((settings.owner_database_url or settings.database_url).get_secret_value(), runtime)
+        return
+    with EmbeddedPostgres(settings.data_dir, bin_dir=settings.pg_bin, run_as=settings.pg_run_as) as address:
+        migrate.upgrade(address.owner_url)
+        yield Addresses(address.owner_url, address.runtime_url)
+
+
+def run_with_database(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+    """Runs one command's work on an open database."""
+    settings = Settings()
+
+    async def run(url: str) -> T:
+        database = Database(url, settings)
+        await database.open()
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    with database_addresses(settings) as addresses:
+        return asyncio.run(run(addresses.runtime))
+
+
+@cli.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer requests.")] = 1,
+) -> None:
+    """Serve the API. Without TIDEMARK_DATABASE_URL a private Postgres is started and stopped with it."""
+    with database_addresses(Settings()) as addresses:
+        listen(addresses, host, port, workers)
+
+
+@cli.command("demo")
+def run_demo(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Load a synthetic clinic, print what to try, and serve it until interrupted. No real patients."""
+    settings = Settings()
+    if settings.database_url is not None:
+        raise typer.BadParameter("the demo brings its own Postgres: unset TIDEMARK_DATABASE_URL")
+    with database_addresses(settings) as addresses:
+        asyncio.run(demo.prepare(addresses.runtime, settings, out, f"http://{host}:{port}"))
+        listen(addresses, host, port, workers=1)
+
+
+def listen(addresses: Addresses, host: str, port: int, workers: int) -> None:
+    """Worker processes learn the address from the environment, where other users cannot read it."""
+    os.environ["TIDEMARK_DATABASE_URL"] = addresses.runtime
+    asyncio.run(_refuse_unsafe_role(addresses.runtime))
+    uvicorn.run(
+        "app.main:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+async def _refuse_unsafe_role(url: str) -> None:
+    database = Database(url, Settings())
+    await database.open()
+    try:
+        faults = await database.runtime_role_faults()
+    finally:
+        await database.close()
+    if faults:
+        raise typer.BadParameter(
+            f"the database role of the service {' and '.join(faults)}: clinics would see each other's patients. "
+            "Run `tidemark migrate`, then log in as a role that is a member of tidemark_runtime and nothing else."
+        )
+
+
+@cli.command("migrate")
+def migrate_database() -> None:
+    """Bring the database to the newest revision, as its owner."""
+    with database_addresses(Settings()) as addresses:
+        migrate.upgrade(addresses.owner)
+    out.print(f"The database is at revision {migrate.head_revision()}.")
+
+
+@clinic_cli.command("create")
+def create_clinic(
+    name: Annotated[str, typer.Argument(help="Name of the clinic.")],
+    timezone: Annotated[str, typer.Option(help="IANA time zone, Europe/Berlin.")] = "UTC",
+    as_json: AsJson = False,
+) -> None:
+    """Add a clinic."""
+    clinic = run_with_database(lambda database: clinics.record_clinic(database, name, timezone))
+    show({"clinic_id": str(clinic.clinic_id)}, as_json=as_json)
+
+
+@token_cli.command("create")
+def create_token(
+    clinic: ClinicId,
+    role: Annotated[Role, typer.Option(help="What the holder may do.")],
+    label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Days until it ends by itself.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token. It is shown this once; only its hash is stored."""
+    token, text = run_with_database(
+        lambda database: clinics.record_token(database, clinic, role, label, expires_in_days)
+    )
+    show({"token_id": str(token.id), "token": text}, as_json=as_json)
+
+
+@token_cli.command("revoke")
+def revoke_token(clinic: ClinicId, token: Annotated[UUID, typer.Argument(help="The token's id.")]) -> None:
+    """End a token now; every worker refuses it within a second."""
+    run_with_database(lambda database: clinics.revoke_token(database, clinic, token))
+    out.print("The token is revoked.")
+
+
+@cli.command("instruments")
+def list_instruments(as_json: AsJson = False) -> None:
+    """What can be asked and scored."""
+    if as_json:
+        typer.echo(
+            json.dumps([{"id": one.id, "version": one.version, "title": one.title} for one in all_instruments()])
+        )
+        return
+    table = Table("instrument", "title", "items", "range", "asks about", "better is")
+    for one in all_instruments():
+        better = one.direction.value.split("_")[0]
+        span = f"{one.minimum}-{one.maximum}"
+        table.add_row(one.key, one.title, str(len(one.scored_items)), span, one.recall_label, better)
+    out.print(table)
+
+
+@cli.command("score")
+def score_answers(
+    instrument: Annotated[str, typer.Argument(help="phq-9, or phq-9@1 for a certain version.")],
+    answers: Annotated[str, typer.Argument(help="Comma separated, empty for not answered: 2,1,3,,0,1,1,0,0")],
+    as_json: AsJson = False,
+) -> None:
+    """Score answers without storing them."""
+    declaration = known_instrument(instrument)
+    try:
+        responses = [int(text) if text.strip() else None for text in answers.split(",")]
+    except ValueError:
+        raise typer.BadParameter("write whole numbers, separated by commas") from None
+    result = score(declaration, responses)
+    shown = {
+        "instrument": result.instrument,
+        "total": result.total,
+        "range": f"{result.minimum}-{result.maximum}",
+        "validity": result.validity.value,
+        "severity": None if result.severity is None else result.severity.label,
+        **{f"subscale {code}": value for code, value in result.subscales.items()},
+        **{f"screen {screen.code}": screen.met for screen in result.screens},
+        **{f"critical item {critical.item}": critical.raised for critical in result.critical_items},
+    }
+    show(shown, as_json=as_json)
+
+
+def known_instrument(reference: str) -> Instrument:
+    try:
+        return get_instrument(reference)
+    except UnknownInstrumentError:
+        raise typer.BadParameter("there is no such instrument: see `tidemark instruments`") from None
+
+
+def show(values: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(values))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in values.items():
+        table.add_row(name, "unknown" if value is None else str(value))
+    out.print(table)
+
+
+def main() -> None:
+    """Every failure is one clear line and a non-zero exit."""
+    try:
+        cli()
+    except (AppError, EmbeddedPostgresError, ResponseError) as error:
+        fail(" ".join(fault.message for fault in getattr(error, "faults", ())) or str(error))
+    except ValidationError as error:
+        names = ("_".join(map(str, fault["loc"])).upper() for fault in error.errors())
+        fail(f"these settings are not usable: {', '.join(f'TIDEMARK_{name}' for name in names)}")
+
+
+def fail(message: str) -> NoReturn:
+    err.print(f"tidemark: {message}", style="bold red", markup=False, soft_wrap=True)
+    sys.exit(1)

@@ -1,0 +1,3 @@
+class EmbeddedPostgresError(Exception): pass
+class EmbeddedPostgres:
+    pass
