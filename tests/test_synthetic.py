@@ -145,6 +145,21 @@ def test_every_clinic_is_possible(seed: int, days: int, hour: int) -> None:
         check_sessions(person, now)
 
 
+def test_a_sitting_that_is_not_over_has_not_happened() -> None:
+    """In the middle of a sitting none of its forms may be dated ahead of the clock."""
+    evening = NOW.replace(hour=23, minute=59)
+    start = evening.date() - timedelta(days=40)
+    todays = [
+        form.taken_at
+        for form in all_forms(synthetic_clinic(1, 60, start=start, now=evening))
+        if form.taken_at.astimezone(UTC).date() == evening.date()
+    ]
+    assert len(todays) > 3
+    for taken_at in todays:
+        now = taken_at - timedelta(seconds=1)
+        assert all(form.taken_at <= now for form in all_forms(synthetic_clinic(1, 60, start=start, now=now)))
+
+
 def check_forms(person: SyntheticPatient, now: datetime) -> None:
     offset = timedelta(minutes=person.utc_offset_minutes)
     closed_at = person.episode.closed_at
