@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from app.cli_database import run_with_database
 from app.db import Database
 from app.errors import InvalidError
 from app.form_file import read_forms
@@ -21,7 +22,7 @@ from app.form_map import parse_map, time_rule
 from app.form_records import RowFault
 from app.schemas.assessments import Mode
 from app.scoring.model import Validity
-from app.services.assessments import instrument_for_writing
+from app.services.assessments import known_instrument
 from app.services.imports import FormImport, ImportReport, ImportSummary
 from app.services.imports import import_forms as store_forms
 
@@ -59,11 +60,9 @@ def import_forms(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Import answered forms. The same file again stores nothing twice. Exits 1 when a row was refused."""
-    from app.cli import run_with_database  # noqa: PLC0415  # the command line imports this module
-
     mapping = parse_map(columns)
     times = time_rule(mapping, taken_at, timezone)
-    order = FormImport(clinic, instrument_for_writing(instrument), mapping, mode, language, dry_run)
+    order = FormImport(clinic, known_instrument(instrument), mapping, mode, language, dry_run)
     if report is not None and report.exists() and report.samefile(file):
         raise InvalidError("--report names the file that is imported.")
 
