@@ -185,7 +185,9 @@ class _Run:
             _, was_stored = await _patiently(lambda: record_assessment(self._database, order.actor, form, None))
         except KeyReusedError:
             # The instrument or the offset may be written differently this time; the same form it is all the same.
-            return await _patiently(lambda: _is_stored(self._database, order, form))
+            if not await _patiently(lambda: _is_stored(self._database, order, form)):
+                raise  # erased this very moment: not stored, so not to be counted as such
+            was_stored = True
         return was_stored
 
     async def _patient_id(self, external_ref: str) -> UUID:
