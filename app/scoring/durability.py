@@ -170,7 +170,7 @@ def _after_treatment(
     if isinstance(baseline, NoBaseline) or not doses:
         return ()
     begins = max(instant(baseline.point.at), instant(doses[0].started_at))
-    return in_time_order(point for point in points if instant(point.at) > begins and point.id != baseline.point.id)
+    return in_time_order(point for point in points if instant(point.at) > begins)
 
 
 def _may_speak(point: Point, doses: Sequence[Dose], instrument: Instrument, rule: DurabilityRule) -> bool:

@@ -180,7 +180,7 @@ def test_a_form_at_the_start_of_a_dose_speaks_of_the_time_before() -> None:
 
 
 def test_one_bad_form_and_two() -> None:
-    """The plain rule ends at the first form without response; the confirmed one asks for a second and dates the first."""
+    """The plain rule ends at the first form without response; the confirmed one needs a second, and dates the first."""
     blip, loss = ((7, 8.0), (14, 12.0), (21, 8.0)), ((7, 8.0), (14, 12.0), (21, 13.0))
     assert course(*blip).response.ended_at == day(14)
     kept = course(*blip, rule=CONFIRMED_BY_SECOND_FORM).response

@@ -148,6 +148,7 @@ def test_a_dose_inside_the_window_cuts_it() -> None:
     """A form up to the next dose counts, one at its very start too; a later one does not."""
     before = form(-2, 20)
     assert one([before, form(30, 12)], doses=(0, 30)).effect == -8
+    assert one([before, form(60, 12)], doses=(0, 60)).effect == -8  # the window opens with the next dose
     late = one([before, form(31, 12)], doses=(0, 30))
     assert reason_of(late, "24h") is NotEstimable.NEXT_DOSE_BEFORE_FORM
 
@@ -158,6 +159,8 @@ def test_two_sessions_on_one_day_cannot_be_told_apart() -> None:
     first, second = session_effects(points, [dose(0), dose(4)], DAILY)
     assert first.not_estimable is NotEstimable.NEXT_DOSE_BEFORE_WINDOW
     assert second.not_estimable is NotEstimable.PREVIOUS_DOSE_AFTER_FORM
+    _, still = session_effects([*points, form(0, 19)], [dose(0), dose(4)], DAILY)
+    assert still.effect is None  # at the start of the first dose is before both
     _, parted = session_effects([*points, form(3, 19)], [dose(0), dose(4)], DAILY)
     assert parted.effect == -7
 
@@ -181,7 +184,6 @@ def test_no_doses_no_effects() -> None:
 
 def test_a_night_in_which_the_clock_changes_is_as_long_as_it_was() -> None:
     """Noon to noon of a 23-hour day lies 23 hours after the dose."""
-
     noon = datetime(2026, 3, 28, 12, tzinfo=ZoneInfo("Europe/Vienna"))
     points = [Point("a", noon, 20, Validity.VALID), Point("b", noon.replace(day=29), 12, Validity.VALID)]
     (effect,) = session_effects(points, [Dose("d", noon)], DAILY)
@@ -209,8 +211,10 @@ def test_effects_are_shift_and_order_invariant(
 
     def told(effects: tuple[SessionEffect, ...]) -> list[object]:
         return [
-            (each.dose_id, each.effect, each.not_estimable, each.before and each.before.id)
-            + tuple((after.point and after.point.id, after.effect, after.not_estimable) for after in each.after)
+            (
+                (each.dose_id, each.effect, each.not_estimable, each.before and each.before.id),
+                [(after.point and after.point.id, after.effect, after.not_estimable) for after in each.after],
+            )
             for each in effects
         ]
 
