@@ -136,13 +136,13 @@ def durability(
 
     >>> from datetime import UTC
     >>> from app.scoring.model import Validity
-    >>> from app.scoring.registry import get
+    >>> from app.scoring.registry import get_instrument
     >>> from app.scoring.treatment import BaselineRule
     >>> dose = Dose("a", datetime(2026, 1, 5, 9, tzinfo=UTC))
     >>> def form(days, total):
     ...     return Point(f"day {days}", dose.started_at + days * DAY, total, Validity.VALID)
     >>> before = Baseline(form(-1, 18), BaselineRule.PRE_TREATMENT)
-    >>> course = durability([form(7, 9), form(14, 8), form(35, 11)], before, [dose], get("phq-9"))
+    >>> course = durability([form(7, 9), form(14, 8), form(35, 11)], before, [dose], get_instrument("phq-9"))
     >>> course.response.hours_to, course.response.days_sustained, course.response.censored
     (168.0, 28.0, False)
     >>> course.remission.reason.value

@@ -92,12 +92,12 @@ def on_track(
 
     >>> from datetime import UTC, timedelta
     >>> from app.scoring.model import Validity
-    >>> from app.scoring.registry import get
+    >>> from app.scoring.registry import get_instrument
     >>> from app.scoring.treatment import BaselineRule
     >>> def form(day, total):
     ...     return Point(str(day), datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day), total, Validity.VALID)
     >>> before = Baseline(form(0, 15), BaselineRule.FIRST)
-    >>> [on_track([form(7, total)], before, get("phq-9")).met for total in (12, 13, 21)]
+    >>> [on_track([form(7, total)], before, get_instrument("phq-9")).met for total in (12, 13, 21)]
     [True, None, False]
     """
     forms = _check_ins(points, baseline, first_dose_at)

@@ -139,11 +139,11 @@ def session_effects(
 
     >>> from datetime import UTC
     >>> from app.scoring.model import Validity
-    >>> from app.scoring.registry import get
+    >>> from app.scoring.registry import get_instrument
     >>> dose = Dose("a", datetime(2026, 1, 5, 9, tzinfo=UTC))
     >>> def form(hours, total):
     ...     return Point(f"{hours} h", dose.started_at + hours * HOUR, total, Validity.VALID)
-    >>> (weekly,) = session_effects([form(-2, 48), form(26, 30), form(170, 35)], [dose], get("pcl-5-week"))
+    >>> (weekly,) = session_effects([form(-2, 48), form(26, 30), form(170, 35)], [dose], get_instrument("pcl-5-week"))
     >>> weekly.effect, round(weekly.standard_error, 2), weekly.effect_window
     (-13, 7.92, '7d')
     >>> [(each.window, each.not_estimable and each.not_estimable.value) for each in weekly.after][:3]

@@ -80,11 +80,11 @@ def worse_after_dose(
 
     >>> from datetime import UTC
     >>> from app.scoring.model import Validity
-    >>> from app.scoring.registry import get
+    >>> from app.scoring.registry import get_instrument
     >>> dose = Dose("a", datetime(2026, 1, 5, 9, tzinfo=UTC))
     >>> def form(hours, total, item_9):
     ...     return FormPoint(Point(f"{hours} h", dose.started_at + hours * HOUR, total, Validity.VALID), {9: item_9})
-    >>> (worse,) = worse_after_dose([form(-2, 12, 0), form(72, 18, 1)], [dose], get("phq-9"))
+    >>> (worse,) = worse_after_dose([form(-2, 12, 0), form(72, 18, 1)], [dose], get_instrument("phq-9"))
     >>> worse.dose_number, worse.change, [reason.value for reason in worse.reasons]
     (1, 6, ['reliable_worsening', 'critical_item_new'])
     """

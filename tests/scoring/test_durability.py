@@ -18,11 +18,11 @@ from app.scoring.durability import (
     durability,
 )
 from app.scoring.model import Direction, Instrument, Point, Validity
-from app.scoring.registry import get
+from app.scoring.registry import get_instrument
 from app.scoring.treatment import Baseline, BaselineReason, BaselineRule, Dose, NoBaseline
 
 DAY_ZERO: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
-PHQ_9: Final = get("phq-9")  # response: 50 % fall; remission: below 5; cut-point: 10; recall 14 days
+PHQ_9: Final = get_instrument("phq-9")  # response: 50 % fall; remission: below 5; cut-point: 10; recall 14 days
 
 
 def day(count: float) -> datetime:
@@ -197,7 +197,7 @@ def test_an_unconfirmed_loss_at_the_end_proves_no_more_days() -> None:
 
 def test_the_pcl_5_by_its_own_rules() -> None:
     """PCL-5 weekly: ten points are a response, below 33 remission, 33 again a relapse."""
-    found = course((7, 45), (14, 32), (21, 32), (28, 33), (35, 46), before=55, instrument=get("pcl-5-week"))
+    found = course((7, 45), (14, 32), (21, 32), (28, 33), (35, 46), before=55, instrument=get_instrument("pcl-5-week"))
     assert (found.response.first_at, found.response.ended_at) == (day(7), day(35))
     assert (found.remission.first_at, found.remission.ended_at) == (day(14), day(28))
 

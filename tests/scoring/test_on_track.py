@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from app.scoring.model import Point, Validity
 from app.scoring.on_track import FOURTH_CHECK_IN, OnTrack, OnTrackReason, on_track
-from app.scoring.registry import get
+from app.scoring.registry import get_instrument
 from app.scoring.treatment import Baseline, BaselineReason, BaselineRule, NoBaseline
 
 DAY_ZERO: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
-PHQ_9: Final = get("phq-9")  # reliable change: 6 points
+PHQ_9: Final = get_instrument("phq-9")  # reliable change: 6 points
 IN_TIME, LATE, WORSE, EARLY = (
     OnTrackReason.IMPROVED_IN_TIME,
     OnTrackReason.NO_IMPROVEMENT_IN_TIME,
@@ -117,8 +117,8 @@ def test_without_a_reliable_change_rule_only_the_first_half_is_judged() -> None:
 def test_where_higher_is_better_the_rule_turns_round() -> None:
     """WHO-5 from 40: the way to the best is 60 points, a fifth of it is 12."""
     before = Baseline(form(0, 40), BaselineRule.FIRST)
-    assert on_track([form(1, 52)], before, get("who-5")).met is True
-    assert on_track([form(1, 16)], before, get("who-5")).reason is WORSE
+    assert on_track([form(1, 52)], before, get_instrument("who-5")).met is True
+    assert on_track([form(1, 16)], before, get_instrument("who-5")).reason is WORSE
 
 
 @given(totals=st.lists(st.one_of(st.none(), st.integers(0, 27)), max_size=8), data=st.data())

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.scoring.model import Instrument, Point, Validity
-from app.scoring.registry import get
+from app.scoring.registry import get_instrument
 from app.scoring.session_effect import STANDARD_PAIRING, NotEstimable, SessionEffect, session_effects
 from app.scoring.treatment import Dose
 
 DAY_ZERO: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
-PHQ_9: Final = get("phq-9")  # recall 14 days
-PCL_WEEK: Final = get("pcl-5-week")  # recall 7 days
+PHQ_9: Final = get_instrument("phq-9")  # recall 14 days
+PCL_WEEK: Final = get_instrument("pcl-5-week")  # recall 7 days
 DAILY: Final = replace(PHQ_9, recall_days=1)  # the same sheet asked about the last 24 hours
 
 
@@ -65,7 +65,7 @@ def test_the_standard_error_is_that_of_a_difference() -> None:
 
 def test_no_reliability_no_standard_error() -> None:
     """An instrument without a declared spread still has an effect, with nothing invented beside it."""
-    effect = one([form(-2, 12), form(170, 5)], replace(get("gad-7"), recall_days=1))
+    effect = one([form(-2, 12), form(170, 5)], replace(get_instrument("gad-7"), recall_days=1))
     assert (effect.effect, effect.standard_error) == (-7, None)
 
 

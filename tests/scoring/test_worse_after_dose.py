@@ -7,12 +7,12 @@ from typing import Final
 import pytest
 
 from app.scoring.model import Point, Validity
-from app.scoring.registry import get
+from app.scoring.registry import get_instrument
 from app.scoring.treatment import Dose
 from app.scoring.worse_after_dose import FormPoint, WorseAfterDose, WorseReason, worse_after_dose
 
 DAY_ZERO: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
-PHQ_9: Final = get("phq-9")  # reliable change: 6 points; item 9 is critical from 1
+PHQ_9: Final = get_instrument("phq-9")  # reliable change: 6 points; item 9 is critical from 1
 NEW, HIGHER, WORSE = (
     WorseReason.CRITICAL_ITEM_NEW,
     WorseReason.CRITICAL_ITEM_HIGHER,
@@ -49,7 +49,7 @@ def test_reliable_worsening_is_the_mirror_of_reliable_improvement(total: float, 
 
 def test_where_higher_is_better_a_fall_is_worse() -> None:
     """WHO-5 turns the rule round: 24 points down from 80 is a signal, 24 up from 20 is not."""
-    who_5 = get("who-5")
+    who_5 = get_instrument("who-5")
     fell = worse_after_dose([form(-1, 80), form(3, 56)], [dose(0)], who_5)
     rose = worse_after_dose([form(-1, 20), form(3, 44)], [dose(0)], who_5)
     assert [signal.change for signal in fell] == [-24]
