@@ -13,7 +13,7 @@ DEVELOPED := $(VENV)/.developed
 UV_VERSION := 0.13.8
 # A release younger than this is left alone: most poisoned ones are found within days.
 COOLDOWN := 7 days
-# FastAPI's floor (0.165, for max_body_size) was younger than the cooldown when it was locked. Drop this from December 2026 on.
+# FastAPI's floor was younger than the cooldown when it was locked. Drop this from December 2026 on.
 COOLDOWN_EXCEPTIONS := --exclude-newer-package "fastapi=1 day"
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -33,7 +33,7 @@ def _parse_time(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise FieldError("not_a_time", "Write a time as RFC 3339 with an offset, 2026-11-20T19:30:00-07:00.")
+        raise FieldError("not_a_time", "Write a time as RFC 3339 with its offset, 2026-01-31T08:00:00+01:00.")
     try:
         time = datetime.fromisoformat(value.upper())
         in_range = time.astimezone(UTC) >= EARLIEST

@@ -12,7 +12,7 @@ from enum import StrEnum
 from statistics import correlation, fmean, stdev, variance
 
 from app.scoring.distributions import LEVEL, two_sided_t, two_sided_z
-from app.scoring.trend import instant
+from app.scoring.timeline import instant
 
 Pair = tuple[float | None, float | None]  # one person's total before and after
 

@@ -13,8 +13,8 @@ def default_threshold(instrument: Instrument, rule: str) -> Threshold | None:
     Missing data: None when the instrument declares no such rule, or several with none marked.
     Source: the threshold names its own.
 
-    >>> from app.scoring.registry import get
-    >>> default_threshold(get("pcl-5-week"), "reliable_change").code
+    >>> from app.scoring.registry import get_instrument
+    >>> default_threshold(get_instrument("pcl-5-week"), "reliable_change").code
     'reliable_change_15'
     """
     named = [threshold for threshold in instrument.thresholds if threshold.rule == rule]
@@ -28,8 +28,8 @@ def default_cut_point(instrument: Instrument) -> Screen | None:
     Units and range: a screen as declared. Missing data: None when the instrument has none.
     Source: the screen names its own.
 
-    >>> from app.scoring.registry import get
-    >>> default_cut_point(get("phq-9")).code
+    >>> from app.scoring.registry import get_instrument
+    >>> default_cut_point(get_instrument("phq-9")).code
     'cut_point_10'
     """
     on_total = (s for s in instrument.screens if s.total_at_least is not None or s.total_at_most is not None)
@@ -46,8 +46,8 @@ def verdict_of(instrument: Instrument, threshold: Threshold, baseline: float | N
 
     Source: the threshold names its own.
 
-    >>> from app.scoring.registry import get
-    >>> phq_9 = get("phq-9")
+    >>> from app.scoring.registry import get_instrument
+    >>> phq_9 = get_instrument("phq-9")
     >>> half = default_threshold(phq_9, "response")
     >>> verdict_of(phq_9, half, 18, 9).met, verdict_of(phq_9, half, 18, 10).met, verdict_of(phq_9, half, 0, 0).reason
     (True, False, 'zero_baseline')

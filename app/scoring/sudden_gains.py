@@ -11,7 +11,7 @@ from statistics import mean, variance
 from typing import Final, Literal
 
 from app.scoring.model import SECONDS_PER_DAY, Direction, Point
-from app.scoring.trend import instant
+from app.scoring.timeline import instant
 
 CHANGE_RATE: Final = 0.25  # share of the total before; Tang and DeRubeis 1999, second criterion
 WINDOW: Final = 3  # check-ins on each side; Tang and DeRubeis 1999, third criterion

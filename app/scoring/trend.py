@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
 from operator import itemgetter
@@ -18,6 +18,7 @@ from typing import Final, Literal
 from app.scoring.distributions import LEVEL, normal_two_sided_p, two_sided_t, two_sided_z
 from app.scoring.model import Point
 from app.scoring.selection import PairwiseSlopes
+from app.scoring.timeline import instant
 
 SLOPE_FROM: Final = 3  # points; two points always lie on a line (judgement)
 THEIL_SEN_BOUNDS_FROM: Final = 6  # points; with fewer the bounds are the steepest slopes themselves (judgement)
@@ -151,26 +152,6 @@ def trend(points: Sequence[Point], level: float = LEVEL) -> Trend:
         mann_kendall=None if isinstance(mann_kendall, Reason) else mann_kendall,
         reasons=tuple(Withheld(what, why) for what, why in answers.items() if isinstance(why, Reason)),
     )
-
-
-def instant(at: datetime) -> datetime:
-    """The same instant in UTC, the one clock in which times may be subtracted.
-
-    Two times of one zone subtract as wall clocks in Python, an hour wrong across a clock change.
-
-    Units and range: any time with an offset.
-    Missing data: none, a time is required.
-    Raises: ValueError when the time has no offset.
-    Source: Python documentation, datetime, "Supported operations".
-
-    >>> from zoneinfo import ZoneInfo
-    >>> vienna = ZoneInfo("Europe/Vienna")
-    >>> instant(datetime(2025, 3, 30, 12, tzinfo=vienna)) - instant(datetime(2025, 3, 29, 12, tzinfo=vienna))
-    datetime.timedelta(seconds=82800)
-    """
-    if at.utcoffset() is None:
-        raise ValueError("a time without an offset has no place on the time line")
-    return at.astimezone(UTC)
 
 
 def _in_units(scored: Sequence[tuple[datetime, int | float]]) -> tuple[list[Unit], _Scale]:

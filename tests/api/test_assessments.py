@@ -147,7 +147,7 @@ async def test_invalid_content_is_refused_by_place_and_rule(
 ) -> None:
     """422 names the place and the rule, repeats nothing of the content, and nothing is stored."""
     patient = await api.add_patient()
-    answer = await api.http.post("/v1/assessments", json=form(patient, **change))
+    answer = await api.http.post("/v1/assessments", json=form(patient) | change)
     assert answer.status_code == 422, answer.text
     assert (pointer, code) in [(error["pointer"], error["code"]) for error in answer.json()["errors"]]
     for value in change.values():

@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import select
 
 from app.db import Database
-from app.embedded_postgres import PostgresAddress
+from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
 from app.services import clinics
 from app.settings import Settings
 from app.tables import APPEND_ONLY, Clinic, Patient
@@ -141,9 +141,13 @@ async def _add_and_fail(database: Database, patient: Patient) -> None:
         raise ZeroDivisionError
 
 
-async def test_an_owners_login_is_confined_as_well(address: PostgresAddress, clinic: Clinic) -> None:
+async def test_even_a_superusers_login_is_confined(
+    postgres: EmbeddedPostgres, address: PostgresAddress, clinic: Clinic
+) -> None:
     """With one URL for everything the service still acts as the runtime role."""
-    database = Database(address.owner_url, Settings(pool_size=1))
+    postgres._query_or_fail("CREATE ROLE one_for_all LOGIN SUPERUSER PASSWORD 'only-here'")
+    url = f"postgresql://one_for_all:only-here@{address.host}:{address.port}/{address.database}"
+    database = Database(url, Settings(pool_size=1))
     await database.open()
     try:
         assert await database.runtime_role_faults() == []
@@ -152,6 +156,7 @@ async def test_an_owners_login_is_confined_as_well(address: PostgresAddress, cli
             assert await connection.fetchval("SELECT count(*) FROM clinic") == 1
     finally:
         await database.close()
+        postgres._query_or_fail("DROP ROLE one_for_all")
 
 
 async def test_behind_a_pooler_an_owners_login_is_found_out(address: PostgresAddress) -> None:
