@@ -122,6 +122,11 @@ Answers = Annotated[
     ),
 ]
 
+
+def _by_code(answers: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(answers.items()))
+
+
 _SCREEN: dict[str, Any] = {
     "checklist_id": "019a9c1f-0000-7000-8000-000000000007",
     "answers": {"pregnant": False, "systolic": 128, "alcohol_use": "some"},
@@ -165,7 +170,7 @@ class SuitabilityScreenAnswer(VersionAnswer):
     episode_id: Id
     checklist_id: Id
     checklist_version: int = Field(description="The version that was current; its questions are the ones answered.")
-    answers: Answers
+    answers: Annotated[Answers, AfterValidator(_by_code)]  # the database keeps no order of its own
     answered_at: datetime
     answered_at_offset: Offset = offset_of("answered_at")
     outcome: Outcome

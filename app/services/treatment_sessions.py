@@ -105,8 +105,7 @@ async def find_treatment_session_versions(session: AsyncSession, actor: Actor, i
 
 
 def _refuse_faults(content: TreatmentSessionContent, episode: EpisodeOfCare, now: datetime) -> None:
-    versions.refuse([*session_rules.faults(content, now)])
-    versions.refuse([*session_rules.faults_against_episode(content, episode)])
+    versions.refuse([*session_rules.faults(content, now), *session_rules.faults_against_episode(content, episode)])
 
 
 async def _as_recorded(session: AsyncSession, actor: Actor, id_: UUID, version: int) -> SessionInView:

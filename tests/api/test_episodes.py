@@ -15,6 +15,7 @@ from tests.api.treatment import (
     DOSE,
     EPISODE,
     PLANNED,
+    add,
     add_episode,
     add_session,
     assert_change_replayed,
@@ -97,12 +98,14 @@ async def test_invalid_content_is_refused(
 async def test_an_episode_is_stored_with_its_offsets(api: Api) -> None:
     """UTC with the sender's offset beside it; what was not said is null."""
     patient = await api.add_patient()
-    made = await add_episode(api, patient, closed_at="2026-03-01T09:00:00+05:45", end_reason="completed", label=" A ")
+    path = f"/v1/patients/{patient}/episodes"
+    closed = {"closed_at": "2026-03-01T09:00:00+05:45", "end_reason": "completed", "label": " A "}
+    made = await add(api, path, EPISODE | closed)
     assert (made["version"], made["reason"], made["patient_id"]) == (1, None, patient)
     assert (made["opened_at"], made["opened_at_offset"]) == ("2026-01-05T16:00:00Z", "-07:00")
     assert (made["closed_at"], made["closed_at_offset"]) == ("2026-03-01T03:15:00Z", "+05:45")
     assert (made["label"], made["end_reason"], made["entered_in_error"]) == ("A", "completed", False)
-    opened = await add_episode(api, patient)
+    opened = await add(api, path, EPISODE)
     assert (opened["closed_at"], opened["closed_at_offset"], opened["end_reason"]) == (None, None, None)
 
 

@@ -38,12 +38,19 @@ async def add(api: Api, path: str, body: dict[str, Any], **headers: str) -> dict
 
 async def add_episode(api: Api, patient_id: str | None = None, **changes: Any) -> dict[str, Any]:
     patient_id = patient_id or await api.add_patient()
-    return await add(api, f"/v1/patients/{patient_id}/episodes", EPISODE | changes)
+    return await _post(api, f"/v1/patients/{patient_id}/episodes", EPISODE | changes)
 
 
 async def add_session(api: Api, episode_id: str | None = None, **changes: Any) -> dict[str, Any]:
     episode_id = episode_id or (await add_episode(api))["id"]
-    return await add(api, f"/v1/episodes/{episode_id}/treatment-sessions", DOSE | changes)
+    return await _post(api, f"/v1/episodes/{episode_id}/treatment-sessions", DOSE | changes)
+
+
+async def _post(api: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await api.http.post(path, json=body)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
 
 
 async def patch(api: Api, path: str, body: dict[str, Any], version: int = 1, **headers: str) -> httpx2.Response:
