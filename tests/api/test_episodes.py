@@ -90,7 +90,7 @@ async def test_invalid_content_is_refused(
 ) -> None:
     """By place and rule, and nothing is stored."""
     patient = await api.add_patient()
-    await assert_refused(await api.http.post(f"/v1/patients/{patient}/episodes", json=EPISODE | change), pointer, code)
+    assert_refused(await api.http.post(f"/v1/patients/{patient}/episodes", json=EPISODE | change), pointer, code)
     assert (await api.http.get(f"/v1/patients/{patient}/episodes")).json()["data"] == []
     assert await events(database, api) == []
 
@@ -190,7 +190,7 @@ async def test_what_is_not_sent_stays_and_null_empties(api: Api) -> None:
 async def test_invalid_changes_are_refused(api: Api, change: dict[str, Any], pointer: str, code: str) -> None:
     """A change is held to the rules of new content."""
     path = f"/v1/episodes/{(await add_episode(api))['id']}"
-    await assert_refused(await patch(api, path, change), pointer, code)
+    assert_refused(await patch(api, path, change), pointer, code)
     assert (await api.http.get(path)).headers["etag"] == '"1"'
 
 
@@ -200,9 +200,9 @@ async def test_an_episode_covers_its_sessions(api: Api) -> None:
     path = f"/v1/episodes/{episode['id']}"
     done = await add_session(api, episode["id"])
     early, late = "2026-02-03T10:10:01-07:00", "2026-02-03T11:59:59-07:00"
-    await assert_refused(await patch(api, path, {"opened_at": early, "reason": "y"}), "/opened_at", "sessions_outside")
-    await assert_refused(await patch(api, path, {"closed_at": late, "reason": "y"}), "/closed_at", "sessions_outside")
-    await assert_refused(
+    assert_refused(await patch(api, path, {"opened_at": early, "reason": "y"}), "/opened_at", "sessions_outside")
+    assert_refused(await patch(api, path, {"closed_at": late, "reason": "y"}), "/closed_at", "sessions_outside")
+    assert_refused(
         await patch(api, path, {"entered_in_error": True, "reason": "y"}), "/entered_in_error", "has_sessions"
     )
     exact = {"opened_at": "2026-02-03T10:10:00-07:00", "closed_at": "2026-02-03T12:00:00-07:00", "reason": "y"}
@@ -229,7 +229,7 @@ async def test_nothing_is_added_to_an_episode_entered_in_error(api: Api) -> None
     episode = await add_episode(api)
     path = f"/v1/episodes/{episode['id']}"
     await patch(api, path, {"entered_in_error": True, "reason": "wrong patient"})
-    await assert_refused(await api.http.post(f"{path}/treatment-sessions", json=PLANNED), "", "episode_in_error")
+    assert_refused(await api.http.post(f"{path}/treatment-sessions", json=PLANNED), "", "episode_in_error")
 
 
 async def test_versions_are_not_without_end(api: Api, database: Database) -> None:
@@ -258,10 +258,9 @@ async def test_each_write_leaves_one_row_in_the_trail(api: Api, database: Databa
     patient = await api.add_patient()
     body = EPISODE | {"label": "A"}
     path = f"/v1/patients/{patient}/episodes"
+    made, _ = [(await api.http.post(path, json=body, headers={"Idempotency-Key": "k"})).json() for _ in range(2)]
     for _ in range(2):
-        made = (await api.http.post(path, json=body, headers={"Idempotency-Key": "k"})).json()
-    for version in (1, 1):
-        await patch(api, f"/v1/episodes/{made['id']}", {"label": "B", "reason": "typo"}, version)
+        await patch(api, f"/v1/episodes/{made['id']}", {"label": "B", "reason": "typo"})
     assert await events(database, api) == [
         ("episode.create", patient, made["id"]),
         ("episode.amend", patient, made["id"]),

@@ -138,10 +138,10 @@ async def test_another_clinics_are_absent(api: Api, admin: Api, other_api: Api, 
 )
 async def test_invalid_checklist_is_refused(admin: Api, change: dict[str, Any], pointer: str, code: str) -> None:
     """New or changed, by place and rule, and nothing is stored."""
-    await assert_refused(await admin.http.post(CHECKLISTS, json=CHECKLIST | change), pointer, code)
+    assert_refused(await admin.http.post(CHECKLISTS, json=CHECKLIST | change), pointer, code)
     assert (await admin.http.get(CHECKLISTS)).json()["data"] == []
     path = f"{CHECKLISTS}/{await add_checklist(admin)}"
-    await assert_refused(await patch(admin, path, change | {"reason": "y"}), pointer, code)
+    assert_refused(await patch(admin, path, change | {"reason": "y"}), pointer, code)
 
 
 async def test_a_checklist_is_stored_whole(admin: Api) -> None:
@@ -208,7 +208,7 @@ async def test_invalid_screen_is_refused(
     """By place and rule; what the sender made up does not come back; nothing is stored."""
     path = f"/v1/episodes/{(await add_episode(api))['id']}/suitability-screens"
     answer = await api.http.post(path, json=SCREEN | {"checklist_id": await add_checklist(admin)} | change)
-    await assert_refused(answer, pointer, code)
+    assert_refused(answer, pointer, code)
     assert "secret_9" not in answer.text
     assert (await api.http.get(path)).json()["data"] == []
     assert "suitability_screen.create" not in [action for action, _, _ in await events(database, api)]

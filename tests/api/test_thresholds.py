@@ -110,7 +110,7 @@ async def test_invalid_content_is_refused(
     admin: Api, database: Database, change: dict[str, Any], pointer: str, code: str
 ) -> None:
     """By place and rule, and nothing is stored."""
-    await assert_refused(await admin.http.post(PATH, json=RULE | change), pointer, code)
+    assert_refused(await admin.http.post(PATH, json=RULE | change), pointer, code)
     assert (await admin.http.get(PATH)).json()["data"] == []
     assert await events(database, admin) == []
 
@@ -119,7 +119,7 @@ async def test_invalid_content_is_refused(
 async def test_every_part_of_a_rule_is_required(admin: Api, missing: str) -> None:
     """The source above all."""
     body = {name: value for name, value in RULE.items() if name != missing}
-    await assert_refused(await admin.http.post(PATH, json=body), f"/{missing}", "missing")
+    assert_refused(await admin.http.post(PATH, json=body), f"/{missing}", "missing")
 
 
 async def test_every_choice_can_be_stored_and_means_what_the_core_means(admin: Api) -> None:

@@ -142,7 +142,7 @@ async def test_invalid_content_is_refused(
     """By place and rule, and nothing is stored."""
     episode = (await add_episode(api, closed_at="2026-02-28T00:00:00Z"))["id"]
     path = f"/v1/episodes/{episode}/treatment-sessions"
-    await assert_refused(await api.http.post(path, json=DOSE | change), pointer, code)
+    assert_refused(await api.http.post(path, json=DOSE | change), pointer, code)
     assert (await api.http.get(path)).json()["data"] == []
     assert [action for action, _, _ in await events(database, api)] == ["episode.create"]
 
@@ -150,11 +150,15 @@ async def test_invalid_content_is_refused(
 async def test_two_years_ahead_is_a_slip_of_the_year(api: Api) -> None:
     """A plan may lie in the future, within reason."""
     episode = (await add_episode(api))["id"]
-    for days, status in ((MAX_DAYS_AHEAD - 1, 201), (MAX_DAYS_AHEAD + 1, 422)):
-        at = (datetime.now(UTC) + timedelta(days=days)).isoformat()
-        answer = await api.http.post(f"/v1/episodes/{episode}/treatment-sessions", json=PLANNED | {"scheduled_at": at})
-        assert answer.status_code == status
-    await assert_refused(answer, "/scheduled_at", "too_far_ahead")
+    near, far = [
+        await api.http.post(
+            f"/v1/episodes/{episode}/treatment-sessions",
+            json=PLANNED | {"scheduled_at": (datetime.now(UTC) + timedelta(days=days)).isoformat()},
+        )
+        for days in (MAX_DAYS_AHEAD - 1, MAX_DAYS_AHEAD + 1)
+    ]
+    assert near.status_code == 201
+    assert_refused(far, "/scheduled_at", "too_far_ahead")
 
 
 async def test_a_dose_is_stored_with_what_was_given(api: Api) -> None:
@@ -216,8 +220,8 @@ async def test_a_dose_can_be_planned_before_it_is_decided(api: Api) -> None:
     )
     path = f"/v1/treatment-sessions/{planned['id']}"
     held = {"status": "done", "started_at": "2026-02-03T10:00:00Z", "medicine": "esketamine", "route": "intranasal"}
-    await assert_refused(await patch(api, path, held | {"reason": "held"}), "/dose_mg", "missing_when_done")
-    await assert_refused(
+    assert_refused(await patch(api, path, held | {"reason": "held"}), "/dose_mg", "missing_when_done")
+    assert_refused(
         await patch(api, path, held | {"dose_mg": 0.084, "reason": "held"}), "/dose_mg", "greater_than_equal"
     )
     assert (await patch(api, path, held | {"dose_mg": 84, "reason": "held"})).json()["status"] == "done"
@@ -293,7 +297,7 @@ def _no_medicine() -> dict[str, None]:
 async def test_invalid_changes_are_refused(api: Api, change: dict[str, Any], pointer: str, code: str) -> None:
     """A change is held to the rules of new content, together with what stays."""
     path = f"/v1/treatment-sessions/{(await add_session(api))['id']}"
-    await assert_refused(await patch(api, path, change), pointer, code)
+    assert_refused(await patch(api, path, change), pointer, code)
     assert (await api.http.get(path)).headers["etag"] == '"1"'
 
 

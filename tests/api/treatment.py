@@ -25,9 +25,9 @@ DOSE: dict[str, Any] = {
 PLANNED: dict[str, Any] = {"kind": "preparation", "scheduled_at": "2026-02-01T10:00:00-07:00"}
 
 
-async def add(api: Api, path: str, body: dict[str, Any], **headers: str) -> dict[str, Any]:
+async def add(api: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """What was stored, which reads back under its Location as it was answered."""
-    answer = await api.http.post(path, json=body, headers=headers)
+    answer = await api.http.post(path, json=body)
     assert answer.status_code == 201, answer.text
     assert answer.headers["etag"] == '"1"'
     read = await api.http.get(answer.headers["location"])
@@ -53,8 +53,9 @@ async def _post(api: Api, path: str, body: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-async def patch(api: Api, path: str, body: dict[str, Any], version: int = 1, **headers: str) -> httpx2.Response:
-    return await api.http.patch(path, json=body, headers={"If-Match": f'"{version}"', **headers})
+async def patch(api: Api, path: str, body: dict[str, Any], version: int = 1, key: str | None = None) -> httpx2.Response:
+    headers = {"If-Match": f'"{version}"'} | ({} if key is None else {"Idempotency-Key": key})
+    return await api.http.patch(path, json=body, headers=headers)
 
 
 async def events(database: Database, api: Api) -> list[tuple[str, str | None, str]]:
@@ -68,8 +69,7 @@ async def assert_closed_to(api: Api | httpx2.AsyncClient, status: int, calls: It
     """Each call is answered with this status, whatever it names."""
     http = api.http if isinstance(api, Api) else api
     for method, path, body in calls:
-        sent = {} if body is None else {"json": body}
-        answer = await http.request(method, path, headers={"If-Match": '"1"'}, **sent)
+        answer = await http.request(method, path, headers={"If-Match": '"1"'}, json=body)
         assert answer.status_code == status, (method, path, answer.text)
 
 
@@ -78,15 +78,14 @@ async def assert_foreign_is_absent(api: Api, foreign: str, calls: Iterable[tuple
     for method, path, body in calls:
         answers = []
         for id_ in (foreign, str(uuid4())):
-            named = {key: id_ if value == "ID" else value for key, value in (body or {}).items()}
-            sent = {} if body is None else {"json": named}
+            named = body and {key: id_ if value == "ID" else value for key, value in body.items()}
             url = path.replace("ID", id_)
-            answers.append(await api.http.request(method, url, headers={"If-Match": '"1"'}, **sent))
+            answers.append(await api.http.request(method, url, headers={"If-Match": '"1"'}, json=named))
         assert [answer.status_code for answer in answers] == [404, 404], (method, path, answers[0].text)
         assert answers[0].content == answers[1].content
 
 
-async def assert_refused(answer: httpx2.Response, pointer: str, code: str) -> None:
+def assert_refused(answer: httpx2.Response, pointer: str, code: str) -> None:
     assert answer.status_code == 422, answer.text
     assert (pointer, code) in [(error["pointer"], error["code"]) for error in answer.json()["errors"]], answer.text
 
@@ -134,13 +133,13 @@ async def assert_versions_kept(api: Api, path: str, change: dict[str, Any], *, p
 
 async def assert_change_replayed(api: Api, path: str, change: dict[str, Any], later: dict[str, Any]) -> None:
     """The same change under the same key is made once, and answered alike even after it was changed again."""
-    body, key = change | {"reason": "a slip"}, {"Idempotency-Key": f"change-{uuid4()}"}
-    made = await patch(api, path, body, **key)
+    body, key = change | {"reason": "a slip"}, f"change-{uuid4()}"
+    made = await patch(api, path, body, key=key)
     assert made.status_code == 200, made.text
     assert (await patch(api, path, later | {"reason": "again"}, 2)).status_code == 200
-    again = await patch(api, path, body, **key)
+    again = await patch(api, path, body, key=key)
     assert (again.status_code, again.content, again.headers["etag"]) == (200, made.content, '"2"')
     assert again.headers["idempotency-replayed"] == "true"
-    clash = await patch(api, path, body | later, **key)
+    clash = await patch(api, path, body | later, key=key)
     assert (clash.status_code, clash.json()["type"]) == (422, "/problems/key-reused")
     assert len((await api.http.get(f"{path}/history")).json()["data"]) == 3
