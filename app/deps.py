@@ -18,6 +18,7 @@ from app.errors import (
     Fault,
     InvalidError,
     MalformedError,
+    PreconditionRequiredError,
     TooLargeError,
     UnauthenticatedError,
     UnsupportedFormatError,
@@ -28,6 +29,7 @@ from app.services import clinics
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
 TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
 _KEY: Final = re.compile(r"[!-~]{1,255}")  # visible ASCII
+_ETAG: Final = re.compile(r'"([1-9][0-9]{0,4})"')  # ours are versions
 _JSON: Final = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 
 
@@ -104,6 +106,19 @@ def _idempotency_key(
     return key
 
 
+def _based_on(
+    if_match: Annotated[
+        str | None,
+        Header(description="The `ETag` of the version you read. `*` is not taken: it would protect nothing."),
+    ] = None,
+) -> int:
+    """The version a change is based on; 0, which no version has, for a tag that is none of ours."""
+    if if_match is None or if_match.strip() == "*":
+        raise PreconditionRequiredError("Send `If-Match` with the `ETag` of the version you read.")
+    known = _ETAG.fullmatch(if_match.strip())
+    return 0 if known is None else int(known[1])
+
+
 def _page(
     limit: Annotated[int, Query(ge=1, le=paging.MAX_LIMIT)] = paging.DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
@@ -114,12 +129,18 @@ def _page(
 DatabaseDep = Annotated[Database, Depends(get_database)]
 SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
 IdempotencyKeyDep = Annotated[str | None, Depends(_idempotency_key)]
+BasedOnDep = Annotated[int, Depends(_based_on)]
 PageDep = Annotated[paging.PageRequest, Depends(_page)]
 
 
 def mark_replayed(response: Response, *, replayed: bool) -> None:
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
+
+
+def tag_version(response: Response, version: int) -> None:
+    """A strong `ETag`, to be sent back as `If-Match` with the next change."""
+    response.headers["ETag"] = f'"{version}"'
 
 
 def link_next(request: Request, response: Response, cursor: str | None) -> None:

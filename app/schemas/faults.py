@@ -20,9 +20,13 @@ _MESSAGES: Final = {
     "string_pattern_mismatch": "The text is not of the expected form.",
     "literal_error": "This is not one of the choices.",
     "enum": "This is not one of the choices.",
+    "float_type": "Write a number, without quotes.",
+    "bool_type": "Write true or false.",
+    "too_short": "The list is too short.",
     "int_parsing": "Write a whole number.",
     "greater_than_equal": "The number is too small.",
     "less_than_equal": "The number is too large.",
+    "greater_than": "The number is too small.",
 }
 
 
