@@ -9,7 +9,7 @@ from app import openapi, problems
 from app.db import Database
 from app.deps import TokenCache
 from app.middleware import Envelope
-from app.routers import assessments, health, instruments, patients, trajectories
+from app.routers import assessments, health, instruments, patients, reference, trajectories
 from app.settings import Settings
 
 DESCRIPTION = """\
@@ -38,7 +38,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         redirect_slashes=False,
     )
     # Flat, not included: one table of routes, so that a wrong method can be told all the right ones.
-    for module in (instruments, patients, assessments, trajectories, health):
+    for module in (instruments, patients, assessments, trajectories, health, reference):
         app.router.routes.extend(module.router.routes)
     problems.install(app)
     openapi.install(app)
