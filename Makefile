@@ -13,7 +13,7 @@ DEVELOPED := $(VENV)/.developed
 UV_VERSION := 0.13.8
 # A release younger than this is left alone: most poisoned ones are found within days.
 COOLDOWN := 7 days
-# FastAPI's floor (0.165, for max_body_size) was younger than the cooldown when it was locked. Drop this from December 2026 on.
+# FastAPI's floor was younger than the cooldown when it was locked. Drop this from December 2026 on.
 COOLDOWN_EXCEPTIONS := --exclude-newer-package "fastapi=1 day"
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -101,7 +101,7 @@ lock: ## Make both lock files again from pyproject.toml; newer versions only wit
 	$(PYTHON) -m venv "$$workspace"; \
 	"$$workspace/bin/python" -m pip install --quiet uv==$(UV_VERSION); \
 	compile() { UV_CUSTOM_COMPILE_COMMAND='make lock' "$$workspace/bin/uv" pip compile pyproject.toml --quiet --no-config \
-	  --default-index https://pypi.org/simple --no-emit-index-url --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --universal --python-version 3.11 --generate-hashes \
 	  --exclude-newer "$(COOLDOWN)" $(COOLDOWN_EXCEPTIONS) --extra embedded --group build $(ARGS) "$$@"; }; \
 	compile --output-file requirements.lock; \
 	compile --output-file requirements-dev.lock --group dev --constraint requirements.lock

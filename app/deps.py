@@ -14,7 +14,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import paging, strict_json
 from app.auth import Actor, Permission, parse_token, require
 from app.db import Database
-from app.errors import Fault, InvalidError, MalformedError, UnauthenticatedError, UnsupportedFormatError
+from app.errors import (
+    Fault,
+    InvalidError,
+    MalformedError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnsupportedFormatError,
+)
 from app.schemas.faults import invalid
 from app.services import clinics
 
@@ -129,20 +136,38 @@ def link_next(request: Request, response: Response, cursor: str | None) -> None:
 
 
 async def read_json(request: Request) -> Any:
-    """The strictly read body."""
+    """The strictly read body. A body that is too large is refused before it has been read whole."""
     if not _JSON.match(request.headers.get("content-type", "")):
         raise UnsupportedFormatError("Send `Content-Type: application/json`.")
-    body = await request.body()
+    body = await _read_body(request, request.app.state.settings.max_body_bytes)
     if not body:
         raise MalformedError("The body is empty.", faults=(Fault("", "empty", "The body is empty."),))
     return strict_json.parse(body)
 
 
-class _StrictRequest(Request):
-    parsed: Any = None
+async def _read_body(request: Request, most: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    body = bytearray()
+    if not (announced.isdecimal() and int(announced) > most):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                break
+        else:
+            return bytes(body)
+    raise TooLargeError(f"The body is larger than {most} bytes.")
+
+
+class _ReadRequest(Request):
+    """A request whose body has been read and checked already."""
+
+    value: Any = None
+
+    async def body(self) -> bytes:
+        return b"read"
 
     async def json(self) -> Any:
-        return self.parsed
+        return self.value
 
 
 class StrictRoute(APIRoute):
@@ -158,8 +183,8 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             if secured:
                 await authenticate(request)  # strangers do not get their bodies read
-            checked = _StrictRequest(request.scope, request.receive)
-            checked.parsed = await read_json(checked)
+            checked = _ReadRequest(request.scope, request.receive)
+            checked.value = await read_json(request)
             return await handler(checked)
 
         return strict

@@ -22,7 +22,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(database_url, settings)
         await database.open()
-        app.state.database, app.state.tokens = database, TokenCache()
+        app.state.database, app.state.tokens, app.state.settings = database, TokenCache(), settings
         yield
         await database.close()
 
@@ -32,7 +32,6 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
-        max_body_size=settings.max_body_bytes,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

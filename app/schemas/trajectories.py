@@ -1,13 +1,26 @@
 """One patient's course on one instrument."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from app.schemas.fields import Answer, Id, Total
+from app.schemas.fields import Answer, Id, Total, parse_id
 from app.schemas.instruments import SeverityAnswer
+from app.scoring.change import ChangeCategory
 from app.scoring.model import Inequality, ThresholdKind, Validity
+
+
+def _parse_baseline(value: Any) -> Any:
+    return value if value in {"pre_treatment", "first"} else parse_id(value)
+
+
+BaselineChoice = Annotated[
+    Literal["pre_treatment", "first"] | UUID,
+    BeforeValidator(_parse_baseline),
+    Field(description="`pre_treatment`, `first`, or the id of an assessment"),
+]
 
 
 class BaselineAnswer(Answer):
@@ -48,6 +61,16 @@ class VerdictAnswer(Answer):
     reason: str | None = Field(description="Why there is no judgement.")
 
 
+class CategoryRule(Answer):
+    """The two rules the category rests on."""
+
+    reliable_code: str | None
+    reliable_value: float | None = Field(description="points that count as reliable change")
+    cutoff_code: str | None
+    cutoff_value: int | None = Field(description="total where the clinical range begins")
+    reason: str | None = Field(description="Why there is no category.")
+
+
 class LatestAnswer(Answer):
     assessment_id: Id
     taken_at: datetime
@@ -55,8 +78,8 @@ class LatestAnswer(Answer):
     change: Total
     percent_change: float | None
     verdicts: list[VerdictAnswer]
-    category: str | None = Field(description="recovered, improved, unchanged, deteriorated or harmed")
-    category_rule: str = Field(description="Which reliable change and which cut-off the category uses.")
+    category: ChangeCategory | None
+    category_rule: CategoryRule
 
 
 class TrajectoryAnswer(Answer):

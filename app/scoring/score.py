@@ -98,6 +98,24 @@ def score(instrument: Instrument, responses: Sequence[int | None]) -> Score:
 # --- Check ------------------------------------------------------------------------------------------------------------
 
 
+def severity_of(instrument: Instrument, total: float) -> SeverityBand | None:
+    """The band a total lies in.
+
+    Units and range: points of the scale; a prorated total is rounded half up, exactly.
+    Missing data: None for an instrument without bands.
+
+    Raises:
+        ValueError: the total is not a finite number.
+
+    Source: the bands name theirs in the instrument's declaration; the rounding is our judgement.
+
+    >>> from app.scoring.registry import get_instrument
+    >>> severity_of(get_instrument("phq-9"), 9.5).code, severity_of(get_instrument("pcl-5-week"), 40)
+    ('moderate', None)
+    """
+    return _band(instrument.bands, Fraction(total))
+
+
 def _check(instrument: Instrument, responses: Sequence[int | None]) -> Answers:
     """The answers by item number, items left out as None; raises with every fault found."""
     faults = [*_length_faults(instrument, len(responses)), *_answer_faults(instrument, responses)]

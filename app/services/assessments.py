@@ -133,12 +133,12 @@ async def find_assessments(
     return [from_row(row.model_dump()) for row in await session.exec(query)]
 
 
-def instrument_for_writing(reference: str) -> Instrument:
+def known_instrument(reference: str, pointer: str = "/instrument") -> Instrument:
     """Raises InvalidError when there is no such instrument or version."""
     try:
         return get_instrument(reference)
     except UnknownInstrumentError:
-        fault = Fault("/instrument", "unknown_instrument", "There is no such instrument or version.")
+        fault = Fault(pointer, "unknown_instrument", "There is no such instrument or version.")
         raise InvalidError("The instrument is unknown.", faults=(fault,)) from None
 
 
@@ -178,7 +178,7 @@ def _scored(form: AssessmentSubmit, received_at: datetime) -> ScoredAssessment:
     if form.taken_at > received_at + CLOCK_TOLERANCE:
         fault = Fault("/taken_at", "in_the_future", "The time lies more than 5 minutes in the future.")
         raise InvalidError("The form is from the future.", faults=(fault,))
-    instrument = instrument_for_writing(form.instrument)
+    instrument = known_instrument(form.instrument)
     return ScoredAssessment(
         id=form.id or new_id(),
         version=1,
