@@ -16,7 +16,7 @@ from app import openapi, problems
 from app.auth import ROLES_ALLOWED, Permission
 from app.deps import permission_of
 from app.main import create_app
-from app.schemas.examples import example_of, restored
+from app.schemas.examples import PLACEHOLDER, example_of, restored
 from app.scoring import get_instrument, score
 from app.settings import Settings
 from tests.api import schema_reader
@@ -176,6 +176,14 @@ def test_answer_examples_fit_their_schemas(operation: Operation) -> None:
     )
     for status, media in answers.items():
         assert faults(media["example"], media["schema"]) == [], status
+        assert PLACEHOLDER not in texts(media["example"]), "declare an example in the model"
+
+
+def texts(value: Any) -> set[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, (dict, list)):
+        return {text for part in (value.values() if isinstance(value, dict) else value) for text in texts(part)}
+    return {value} if isinstance(value, str) else set()
 
 
 def test_assessment_example_is_scored_by_the_rules() -> None:
