@@ -10,7 +10,7 @@ from app.auth import Actor, Permission
 from app.deps import DatabaseDep, StrictRoute, allowed
 from app.schemas.fields import Id, InstrumentReference, Timestamp
 from app.schemas.trajectories import BaselineChoice, TrajectoryAnswer
-from app.schemas.trajectory_answers import trajectory_answer
+from app.schemas.trajectory_answers import example, trajectory_answer
 from app.services import trajectories
 from app.services.trajectories import TrajectoryRequest
 
@@ -40,7 +40,10 @@ def _request(
 @router.get(
     "/{patient_id}/trajectory",
     summary="Scores in order, change since baseline, verdicts, effects, durability",
-    responses={304: {"description": "Nothing has changed since the `ETag` you sent."}},
+    responses={
+        200: {"content": {"application/json": {"example": example().model_dump(mode="json")}}},
+        304: {"description": "Nothing has changed since the `ETag` you sent."},
+    },
     response_model=TrajectoryAnswer,
 )
 async def get_trajectory(

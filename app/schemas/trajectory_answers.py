@@ -1,6 +1,6 @@
 """From what the core found to what clients see: names of the contract, ids instead of whole forms."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from app.schemas.instruments import SeverityAnswer
@@ -24,11 +24,13 @@ from app.schemas.trajectories import (
     WorseItemAnswer,
 )
 from app.scoring.durability import Durability
-from app.scoring.model import Instrument, Point
+from app.scoring.model import Instrument, Point, Validity
+from app.scoring.registry import get_instrument
 from app.scoring.session_effect import AfterForm, SessionEffect
-from app.scoring.trajectory import Latest, Trajectory, TrajectoryPoint
-from app.scoring.treatment import Baseline, NoBaseline
-from app.scoring.worse_after_dose import WorseAfterDose
+from app.scoring.timeline import DAY, HOUR
+from app.scoring.trajectory import Latest, Trajectory, TrajectoryPoint, trajectory
+from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline
+from app.scoring.worse_after_dose import FormPoint, WorseAfterDose
 
 
 def trajectory_answer(
@@ -181,3 +183,21 @@ def _durability(durability: Durability) -> DurabilityAnswer:
         incomplete=durability.incomplete,
         observed_until=durability.observed_until,
     )
+
+
+def example() -> TrajectoryAnswer:
+    """A made-up course for the reference, judged by the rules as they stand."""
+    phq_9, start = get_instrument("phq-9"), datetime(2026, 9, 1, 9, tzinfo=UTC)
+    totals = {0: 19, 10: 15, 17: 12, 24: 9, 31: 8, 38: 8}
+    points = [
+        Point(str(UUID(f"019a9c20-0000-7000-8000-{day:012d}")), start + day * DAY, total, Validity.VALID)
+        for day, total in totals.items()
+    ]
+    doses = [
+        Dose(str(UUID(f"019a9c21-0000-7000-8000-{day:012d}")), start + day * DAY, start + day * DAY + HOUR)
+        for day in (3, 10)
+    ]
+    baseline = choose_baseline(points, BaselineRule.PRE_TREATMENT, first_dose_at=doses[0].started_at)
+    found = trajectory(phq_9, [FormPoint(point) for point in points], doses, baseline, points[-1].at)
+    patient, episode = UUID("019a9c1e-5a00-7c3e-8b1a-1f2e3d4c5b6a"), "019a9c1e-6b00-7000-8000-00000000000e"
+    return trajectory_answer(patient, phq_9, episode, found, points[-1].at, None)
