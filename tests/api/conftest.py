@@ -1,0 +1,35 @@
+"""More callers: an administrator, who writes the clinic's own rules, and a program."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi import FastAPI
+
+from app.auth import Role
+from app.db import Database
+from app.tables import Clinic
+from tests.conftest import Api, client
+
+
+@pytest.fixture
+async def admin(app: FastAPI, database: Database, clinic: Clinic) -> AsyncIterator[Api]:
+    """An administrator of the test's own clinic."""
+    api = await client(app, database, clinic, Role.ADMIN)
+    async with api.http:
+        yield api
+
+
+@pytest.fixture
+async def other_admin(app: FastAPI, database: Database, other_clinic: Clinic) -> AsyncIterator[Api]:
+    """An administrator of another clinic."""
+    api = await client(app, database, other_clinic, Role.ADMIN)
+    async with api.http:
+        yield api
+
+
+@pytest.fixture
+async def service(app: FastAPI, database: Database, clinic: Clinic) -> AsyncIterator[Api]:
+    """A program of the test's own clinic."""
+    api = await client(app, database, clinic, Role.SERVICE)
+    async with api.http:
+        yield api
