@@ -233,7 +233,7 @@ class OnTrackAnswer(Answer):
 
 
 class CompletenessAnswer(Answer):
-    """One check-in a week is expected from the first dose until eight weeks after the last (our judgement)."""
+    """One check-in a week is expected for eight weeks after the first dose, and one after the last (our judgement)."""
 
     expected: int
     received: int
