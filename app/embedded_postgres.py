@@ -30,6 +30,7 @@ from app.postgres_binaries import (
     EmbeddedPostgresError,
     default_data_dir,
     find_binaries,
+    identity,
     server_account,
 )
 from app.postgres_cluster import (
@@ -245,7 +246,7 @@ class EmbeddedPostgres:
         return _free_port()
 
     def _spawn_watchdog(self, order: dict[str, object]) -> None:
-        directory, account = self._directory, self._account
+        directory = self._directory
         # If the lock file names a pid that some other process has now, Postgres would refuse to start for ever. It
         # passes over its own parents' pids, and this variable names one more of them; the file stays untouched.
         stale = recorded_postmaster(directory.cluster)
@@ -258,8 +259,7 @@ class EmbeddedPostgres:
             # Taken here and inherited there: no moment passes in which the server seems to have no watchdog.
             if not flock_within(server, fcntl.LOCK_EX, STOP_SECONDS):
                 raise EmbeddedPostgresError(f"The watchdog of {directory.path} does not end: end it by hand.")
-            order |= {"cluster": str(directory.cluster), "users_lock": users}
-            order |= {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+            order |= {"cluster": str(directory.cluster), "users_lock": users} | identity(self._account)
             script = Path(__file__).with_name("postgres_watchdog.py")
             watchdog = subprocess.Popen(  # noqa: S603 - our own file under our own interpreter
                 [sys.executable, "-I", "-S", str(script), json.dumps(order)],

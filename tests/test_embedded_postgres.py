@@ -418,6 +418,18 @@ def test_watchdog_killed(data_dir: Path) -> None:
         assert not runs_here(pid, data_dir / "postgres")
 
 
+def test_watchdog_outlives_polite_signals(data_dir: Path) -> None:
+    """A service manager signals every process of the service: the server stays until its users have finished."""
+    with running(data_dir) as program:
+        watchdog = parent_of(server_pid(data_dir))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(watchdog, number)
+        time.sleep(0.3)
+        assert is_alive(watchdog)
+        assert program.leave() == "stopped\n"
+        assert running_postmaster(data_dir / "postgres") is None
+
+
 @pytest.mark.parametrize("zombie", [False, True], ids=["unrelated", "zombie"])
 def test_lock_file_names_somebody_else(data_dir: Path, zombie: bool) -> None:
     """A stale lock file may name another program by now, or a zombie: the server starts, and they stay."""
@@ -822,6 +834,8 @@ def test_everything_works_without_root(place: Path) -> None:
     nobody = identity(postgres_binaries.account_named("nobody"))
     source = place / "source"
     shutil.copytree(Path(app.__path__[0]), source / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (source, *source.rglob("*")):
+        path.chmod(0o755)  # whatever our umask is
     (place / "home").mkdir(mode=0o700)
     os.chown(place / "home", nobody["user"], nobody["group"])
     python = next((path for path in (sys.executable, "/usr/bin/python3") if can_run(path, nobody)), None)
