@@ -1,5 +1,6 @@
 """`python -m benchmarks`: on a private, durable Postgres of its own, removed afterwards."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -11,6 +12,7 @@ from app.embedded_postgres import temporary_postgres
 from app.postgres_binaries import wheel_bin_dir
 from app.settings import Settings
 from benchmarks import checkins
+from benchmarks.stage import prepare
 
 BENCHMARKS: Final[dict[str, Callable[..., object]]] = {"checkins": checkins.run}
 WARM_UP_SECONDS: Final = 1.0
@@ -37,8 +39,9 @@ def run(
     with temporary_postgres(bin_dir=bin_dir, durable=True) as server:
         address = server.start()
         migrate.upgrade(address.owner_url)
+        stage = asyncio.run(prepare(address))
         plan = checkins.Plan(rounds, seconds, WARM_UP_SECONDS, numbers)
-        BENCHMARKS[name](address, bin_dir or wheel_bin_dir(), plan, Console(width=WIDTH))
+        BENCHMARKS[name](stage, bin_dir or wheel_bin_dir(), plan, Console(width=WIDTH))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from app.embedded_postgres import PostgresAddress
 from benchmarks import load, pgbench
 from benchmarks.measurement import Measurement, Requests, measure
 from benchmarks.processes import cpu_seconds, free_port, listening
-from benchmarks.stage import STORED_BEFORE, Stage, machine_facts, prepare
+from benchmarks.stage import Stage, machine_facts
 
 SERVICE: Final = "service"
 PGBENCH: Final = "pgbench"
@@ -39,7 +38,6 @@ class Plan:
     seconds: float  # measured, after the warm-up
     warm_up_seconds: float
     connections: Sequence[int]
-    stored_before: int = STORED_BEFORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +52,10 @@ class Case:
 Round = Mapping[tuple[int, str], Measurement]  # connections and case
 
 
-def run(address: PostgresAddress, bin_dir: Path, plan: Plan, console: Console) -> list[Round]:
-    stage = asyncio.run(prepare(address, plan.stored_before))
-    for name, fact in asyncio.run(machine_facts(address)).items():
+def run(stage: Stage, bin_dir: Path, plan: Plan, console: Console) -> list[Round]:
+    for name, fact in asyncio.run(machine_facts(stage)).items():
         console.print(f"[bold]{name}[/bold]: {fact}", highlight=False)
-    with _cases(address, bin_dir, stage) as cases:
+    with _cases(stage, bin_dir) as cases:
         rounds = [_round(cases, stage, plan, console, number) for number in range(1, plan.rounds + 1)]
     console.print(_ratio_table(rounds, plan), _measured_table(rounds, plan))
     console.print(WHAT_THEY_DO_NOT_SHOW, highlight=False)
@@ -66,10 +63,10 @@ def run(address: PostgresAddress, bin_dir: Path, plan: Plan, console: Console) -
 
 
 @contextmanager
-def _cases(address: PostgresAddress, bin_dir: Path, stage: Stage) -> Iterator[tuple[Case, ...]]:
+def _cases(stage: Stage, bin_dir: Path) -> Iterator[tuple[Case, ...]]:
     """Both servers stay up all the time; the idle one costs nothing, and none is measured cold."""
     service_port, plain_port = free_port(), free_port()
-    environment = {"TIDEMARK_DATABASE_URL": address.runtime_url}
+    environment = {"TIDEMARK_DATABASE_URL": stage.address.runtime_url}
     serve = ["-c", "from app.cli import main; main()", "serve", f"--port={service_port}"]
     plain = ["-m", "uvicorn", "benchmarks.plain_sqlmodel:app", f"--port={plain_port}"]
     quiet = ["--no-access-log", "--log-level=warning", "--no-server-header"]
@@ -79,7 +76,7 @@ def _cases(address: PostgresAddress, bin_dir: Path, stage: Stage) -> Iterator[tu
     ):
         yield (
             Case(SERVICE, _http(service_port, stage), service_process),
-            Case(PGBENCH, lambda c, s: pgbench.run(bin_dir / "pgbench", address, stage, c, s), None),
+            Case(PGBENCH, lambda c, s: pgbench.run(bin_dir / "pgbench", stage, c, s), None),
             Case(PLAIN, _http(plain_port, stage), plain_process),
         )
 

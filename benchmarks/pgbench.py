@@ -10,6 +10,7 @@ import resource
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -58,17 +59,17 @@ def statement() -> str:
     return re.sub(r"\$(\d+)", lambda parameter: PARAMETERS[int(parameter[1])], INSERT_ASSESSMENT.strip())
 
 
-def run(program: Path, address: PostgresAddress, stage: Stage, connections: int, seconds: float) -> Requests:
+def run(program: Path, stage: Stage, connections: int, seconds: float) -> Requests:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "checkin.sql"
         file.write_text(script())
         command = [
             str(program), "--no-vacuum", "--protocol=prepared", f"--file={file}", "--log",
-            f"--log-prefix={directory}/log", f"--client={connections}", f"--time={max(1, round(seconds))}",
-            *(f"--define={name}={value}" for name, value in _constants(stage).items()), address.database,
+            f"--log-prefix={directory}/log", f"--client={connections}", f"--time={ceil(seconds)}",
+            *(f"--define={name}={value}" for name, value in _constants(stage).items()), stage.address.database,
         ]  # fmt: skip
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ran = subprocess.run(command, env=_environment(address), capture_output=True, text=True, check=False)
+        ran = subprocess.run(command, env=_environment(stage.address), capture_output=True, text=True, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if ran.returncode:
             raise RuntimeError(f"pgbench failed: {ran.stderr}")

@@ -41,6 +41,8 @@ FROM generate_series($4::int, 1, -1) AS n
 
 @dataclass(frozen=True, slots=True)
 class Stage:
+    address: PostgresAddress
+    stored_before: int  # check-ins
     clinic_id: UUID
     token_id: UUID
     token: str
@@ -67,19 +69,7 @@ async def prepare(address: PostgresAddress, stored_before: int = STORED_BEFORE) 
             postmaster = parent_of(await connection.fetchval("SELECT pg_backend_pid()"))
     finally:
         await database.close()
-    return Stage(clinic.clinic_id, token.id, text, patients, postmaster)
-
-
-async def stored_rows(address: PostgresAddress, stage: Stage) -> tuple[int, int]:
-    """Check-ins and audit rows of the clinic."""
-    database = Database(address.runtime_url, Settings(statement_timeout_ms=120_000))
-    await database.open()
-    try:
-        async with database.connection(stage.clinic_id) as connection:
-            counts = [await connection.fetchval(f"SELECT count(*) FROM {table}") for table in _WRITTEN[:2]]
-    finally:
-        await database.close()
-    return counts[0], counts[1]
+    return Stage(address, stored_before, clinic.clinic_id, token.id, text, patients, postmaster)
 
 
 async def _without_autovacuum(address: PostgresAddress) -> None:
@@ -94,8 +84,8 @@ async def _without_autovacuum(address: PostgresAddress) -> None:
 _SETTINGS: Final = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "jit")
 
 
-async def machine_facts(address: PostgresAddress) -> dict[str, str]:
-    connection = await asyncpg.connect(address.runtime_url)
+async def machine_facts(stage: Stage) -> dict[str, str]:
+    connection = await asyncpg.connect(stage.address.runtime_url)
     try:
         settings = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in _SETTINGS}
     finally:
@@ -107,7 +97,7 @@ async def machine_facts(address: PostgresAddress) -> dict[str, str]:
         + ", ".join(f"{name} {value}" for name, value in settings.items())
         + "; no autovacuum on the written tables",
         "Python": f"{platform.python_version()}; " + ", ".join(f"{name} {version(name)}" for name in packages),
-        "Table": f"{PATIENTS:,} patients and {STORED_BEFORE:,} check-ins of one clinic at the start",
+        "Table": f"{PATIENTS:,} patients and {stage.stored_before:,} check-ins of one clinic at the start",
     }
 
 
