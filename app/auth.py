@@ -36,6 +36,10 @@ class Permission(StrEnum):
     WRITE_PATIENTS = "patients:write"
     READ_ASSESSMENTS = "assessments:read"
     WRITE_ASSESSMENTS = "assessments:write"
+    READ_TREATMENT = "treatment:read"
+    WRITE_TREATMENT = "treatment:write"
+    READ_CLINIC_RULES = "clinic-rules:read"
+    WRITE_CLINIC_RULES = "clinic-rules:write"
 
 
 _CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
@@ -45,6 +49,10 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.WRITE_PATIENTS: _CARE,
     Permission.READ_ASSESSMENTS: _CARE,
     Permission.WRITE_ASSESSMENTS: _CARE,
+    Permission.READ_TREATMENT: _CARE,
+    Permission.WRITE_TREATMENT: _CARE,
+    Permission.READ_CLINIC_RULES: _CARE,
+    Permission.WRITE_CLINIC_RULES: frozenset({Role.ADMIN}),
 }
 
 

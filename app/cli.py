@@ -4,10 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 import typer
@@ -18,15 +15,15 @@ from rich.table import Table
 
 from app import demo, migrate
 from app.auth import Role
+from app.cli_database import Addresses, database_addresses, run_with_database
+from app.cli_import import import_forms
 from app.db import Database
-from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from app.embedded_postgres import EmbeddedPostgresError
 from app.errors import AppError
 from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
 from app.services import clinics
 from app.settings import Settings
-
-T = TypeVar("T")
 
 cli = typer.Typer(
     help="Measures whether trauma and depression treatment helps.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -35,48 +32,13 @@ clinic_cli = typer.Typer(help="Clinics of this installation.", no_args_is_help=T
 token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_is_help=True)
 cli.add_typer(clinic_cli, name="clinic")
 cli.add_typer(token_cli, name="token")
+cli.command("import")(import_forms)
 
 out = Console()
 err = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ClinicId = Annotated[UUID, typer.Option("--clinic", help="The clinic's id, as `clinic create` printed it.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the database is, for its owner and for the running service."""
-
-    owner: str
-    runtime: str
-
-
-@contextmanager
-def database_addresses(settings: Settings) -> Iterator[Addresses]:
-    """The configured database, or the private one, started for as long as it is needed."""
-    if settings.database_url is not None:
-        runtime = settings.database_url.get_secret_value()
-        yield Addresses((settings.owner_database_url or settings.database_url).get_secret_value(), runtime)
-        return
-    with EmbeddedPostgres(settings.data_dir, bin_dir=settings.pg_bin, run_as=settings.pg_run_as) as address:
-        migrate.upgrade(address.owner_url)
-        yield Addresses(address.owner_url, address.runtime_url)
-
-
-def run_with_database(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
-    """Runs one command's work on an open database."""
-    settings = Settings()
-
-    async def run(url: str) -> T:
-        database = Database(url, settings)
-        await database.open()
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    with database_addresses(settings) as addresses:
-        return asyncio.run(run(addresses.runtime))
 
 
 @cli.command()
@@ -100,7 +62,7 @@ def run_demo(
     if settings.database_url is not None:
         raise typer.BadParameter("the demo brings its own Postgres: unset TIDEMARK_DATABASE_URL")
     with database_addresses(settings) as addresses:
-        asyncio.run(demo.prepare(addresses.runtime, settings, out, f"http://{host}:{port}"))
+        asyncio.run(demo.prepare(addresses.runtime, settings, addresses.data_dir, out, f"http://{host}:{port}"))
         listen(addresses, host, port, workers=1)
 
 

@@ -23,8 +23,9 @@ from app.settings import Settings
 
 RUNTIME_ROLE: Final = "tidemark_runtime"
 
-# What a moment's wait may cure: lost connections, shutdowns, time limits, locks, full disks, too many connections.
-_PASSING_SQLSTATES: Final = ("08", "53", "57", "40001", "40P01", "55P03")
+# What a wait may cure: lost connections, shutdowns, time limits, locks, full disks, too many connections, and tables
+# that the migration has yet to make.
+_PASSING_SQLSTATES: Final = ("08", "53", "57", "40001", "40P01", "55P03", "42P01")
 
 
 class Database:
@@ -71,8 +72,10 @@ class Database:
             return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
 
     async def schema_revision(self) -> str | None:
-        """The migration the database stands at. Raises UnavailableError."""
+        """The migration the database stands at, None before the first. Raises UnavailableError."""
         async with self._bare_connection() as connection:
+            if not await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
+                return None
             return await connection.fetchval("SELECT version_num FROM alembic_version")  # type: ignore[no-any-return]  # same
 
     async def runtime_role_faults(self) -> list[str]:
@@ -93,6 +96,12 @@ class Database:
         with _passing_troubles():
             async with self._pool.acquire(timeout=self._settings.pool_wait_seconds) as connection:
                 yield connection
+
+
+async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
+    """The raw connection of a session's own transaction, for SQL that the hot paths use too."""
+    proxied = await (await session.connection()).get_raw_connection()
+    return proxied.driver_connection
 
 
 _ROLE_CHECK = """

@@ -1,0 +1,130 @@
+"""The demo: a synthetic clinic in a private Postgres, one token for each role, and three lines to try."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import Progress
+from sqlmodel import select
+
+from app.auth import Actor, Role
+from app.db import Database
+from app.schemas.assessments import AssessmentSubmit
+from app.schemas.patients import PatientCreate
+from app.services.assessments import record_assessment
+from app.services.clinics import record_clinic, record_token
+from app.services.patients import record_patient
+from app.settings import Settings
+from app.synthetic import SyntheticPatient, synthetic_clinic
+from app.tables import Clinic
+
+SHOWN_PATIENT: Final = "demo-fast-relapse"  # answers fast, relapses at about week five
+_YEAR: Final = timedelta(days=400)  # long enough for the check-in at month twelve
+
+
+@dataclass(frozen=True, slots=True)
+class DemoState:
+    """What a later start needs to show the same clinic again. Secrets: the file is the owner's alone."""
+
+    clinic_id: str
+    patient_id: str
+    tokens: dict[str, str]
+
+
+async def prepare(url: str, settings: Settings, data_dir: Path, out: Console, address: str) -> None:
+    """Loads the clinic at the first start and prints how to use it."""
+    database = Database(url, settings)
+    await database.open()
+    try:
+        state_file = data_dir / "demo.json"
+        state = _remembered(state_file)
+        if state is None or not await _is_there(database, UUID(state.clinic_id)):
+            state = await _load(database, out)
+            _remember(state, state_file)
+    finally:
+        await database.close()
+    _show(state, out, address)
+
+
+def _remembered(state_file: Path) -> DemoState | None:
+    """What an earlier start left, if it is whole."""
+    try:
+        state = DemoState(**json.loads(state_file.read_text()))
+        UUID(state.clinic_id)
+    except (OSError, ValueError, TypeError):
+        return None
+    return state
+
+
+async def _is_there(database: Database, clinic_id: UUID) -> bool:
+    async with database.session(clinic_id) as session:
+        return (await session.exec(select(Clinic).where(Clinic.clinic_id == clinic_id))).first() is not None
+
+
+def _remember(state: DemoState, state_file: Path) -> None:
+    state_file.touch(mode=0o600)
+    state_file.write_text(json.dumps(asdict(state)))
+
+
+async def _load(database: Database, out: Console) -> DemoState:
+    now = datetime.now(UTC)
+    invented = synthetic_clinic(start=(now - _YEAR).date(), now=now)
+    clinic = await record_clinic(database, invented.name, invented.time_zone)
+    tokens = {role.value: await record_token(database, clinic.clinic_id, role, "demo") for role in Role}
+    actor = Actor(clinic.clinic_id, tokens[Role.SERVICE][0].id, Role.SERVICE)
+    patients = {}
+    with Progress(console=out, transient=True) as progress:
+        for patient in progress.track(invented.patients, description="Loading a synthetic clinic"):
+            patients[patient.external_ref] = await _load_patient(database, actor, patient)
+    texts = {role: text for role, (_, text) in tokens.items()}
+    return DemoState(str(clinic.clinic_id), str(patients[SHOWN_PATIENT]), texts)
+
+
+async def _load_patient(database: Database, actor: Actor, invented: SyntheticPatient) -> UUID:
+    async with database.session(actor.clinic_id) as session:
+        patient, _ = await record_patient(session, actor, PatientCreate(external_ref=invented.external_ref), None)
+    for form in invented.forms:
+        submitted = AssessmentSubmit(
+            id=form.id,
+            patient_id=patient.id,
+            instrument=form.instrument,
+            responses=list(form.responses),
+            taken_at=form.taken_at,
+            mode=form.mode,
+            language=form.language,
+        )
+        await record_assessment(database, actor, submitted, None)
+    return patient.id
+
+
+def _show(state: DemoState, out: Console, address: str) -> None:
+    """Plain lines, so that they can be copied from any terminal."""
+    lines = [
+        "",
+        "Tidemark demo. Everybody in this clinic is invented; keep real patients out of it.",
+        "",
+        f"  API        {address}",
+        f"  Reference  {address}/docs",
+        "",
+        "One token per role:",
+        "",
+        *(f"  {role:<11}{token}" for role, token in state.tokens.items()),
+        "",
+        "Paste this into another terminal, then try the three lines of the README, or these:",
+        "",
+        f"  export TIDEMARK={address}",
+        f"  export TOKEN={state.tokens[Role.CLINICIAN]}",
+        f"  export PATIENT={state.patient_id}   # {SHOWN_PATIENT}",
+        "",
+        '  curl -s "$TIDEMARK/v1/patients?limit=3" -H "Authorization: Bearer $TOKEN"',
+        '  curl -s "$TIDEMARK/v1/assessments?patient_id=$PATIENT&limit=1" -H "Authorization: Bearer $TOKEN"',
+        '  curl -s "$TIDEMARK/v1/patients/$PATIENT/trajectory?instrument=phq-9" -H "Authorization: Bearer $TOKEN"',
+        "",
+        "Ctrl-C stops everything. The next `make demo` shows the same clinic again.",
+    ]
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)

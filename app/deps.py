@@ -14,13 +14,22 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import paging, strict_json
 from app.auth import Actor, Permission, parse_token, require
 from app.db import Database
-from app.errors import Fault, InvalidError, MalformedError, UnauthenticatedError, UnsupportedFormatError
+from app.errors import (
+    Fault,
+    InvalidError,
+    MalformedError,
+    PreconditionRequiredError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnsupportedFormatError,
+)
 from app.schemas.faults import invalid
 from app.services import clinics
 
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
 TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
 _KEY: Final = re.compile(r"[!-~]{1,255}")  # visible ASCII
+_ETAG: Final = re.compile(r'"([1-9][0-9]{0,4})"')  # ours are versions
 _JSON: Final = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 
 
@@ -97,6 +106,19 @@ def _idempotency_key(
     return key
 
 
+def _based_on(
+    if_match: Annotated[
+        str | None,
+        Header(description="The `ETag` of the version you read. `*` is not taken: it would protect nothing."),
+    ] = None,
+) -> int:
+    """The version a change is based on; 0, which no version has, for a tag that is none of ours."""
+    if if_match is None or if_match.strip() == "*":
+        raise PreconditionRequiredError("Send `If-Match` with the `ETag` of the version you read.")
+    known = _ETAG.fullmatch(if_match.strip())
+    return 0 if known is None else int(known[1])
+
+
 def _page(
     limit: Annotated[int, Query(ge=1, le=paging.MAX_LIMIT)] = paging.DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
@@ -107,12 +129,18 @@ def _page(
 DatabaseDep = Annotated[Database, Depends(get_database)]
 SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
 IdempotencyKeyDep = Annotated[str | None, Depends(_idempotency_key)]
+BasedOnDep = Annotated[int, Depends(_based_on)]
 PageDep = Annotated[paging.PageRequest, Depends(_page)]
 
 
 def mark_replayed(response: Response, *, replayed: bool) -> None:
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
+
+
+def tag_version(response: Response, version: int) -> None:
+    """A strong `ETag`, to be sent back as `If-Match` with the next change."""
+    response.headers["ETag"] = f'"{version}"'
 
 
 def link_next(request: Request, response: Response, cursor: str | None) -> None:
@@ -122,20 +150,38 @@ def link_next(request: Request, response: Response, cursor: str | None) -> None:
 
 
 async def read_json(request: Request) -> Any:
-    """The strictly read body."""
+    """The strictly read body. A body that is too large is refused before it has been read whole."""
     if not _JSON.match(request.headers.get("content-type", "")):
         raise UnsupportedFormatError("Send `Content-Type: application/json`.")
-    body = await request.body()
+    body = await _read_body(request, request.app.state.settings.max_body_bytes)
     if not body:
         raise MalformedError("The body is empty.", faults=(Fault("", "empty", "The body is empty."),))
     return strict_json.parse(body)
 
 
-class _StrictRequest(Request):
-    parsed: Any = None
+async def _read_body(request: Request, most: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    body = bytearray()
+    if not (announced.isdecimal() and int(announced) > most):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                break
+        else:
+            return bytes(body)
+    raise TooLargeError(f"The body is larger than {most} bytes.")
+
+
+class _ReadRequest(Request):
+    """A request whose body has been read and checked already."""
+
+    value: Any = None
+
+    async def body(self) -> bytes:
+        return b"read"
 
     async def json(self) -> Any:
-        return self.parsed
+        return self.value
 
 
 class StrictRoute(APIRoute):
@@ -147,8 +193,8 @@ class StrictRoute(APIRoute):
             return handler
 
         async def strict(request: Request) -> Response:
-            checked = _StrictRequest(request.scope, request.receive)
-            checked.parsed = await read_json(checked)
+            checked = _ReadRequest(request.scope, request.receive)
+            checked.value = await read_json(request)
             return await handler(checked)
 
         return strict

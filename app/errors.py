@@ -1,16 +1,18 @@
 """What can go wrong, named for the fact. Knows no HTTP: `problems` decides how each is told.
 
 AppError
-├── MalformedError           the input could not be read at all
-├── TooLargeError            the input is larger than we read
-├── UnsupportedFormatError   the input is of a kind we do not read
-├── InvalidError             the input was read and breaks a rule; `faults` says where
-├── KeyReusedError           an idempotency key was used for other content
-├── UnauthenticatedError     no caller, or none we know
-├── ForbiddenError           a caller whose role may never do this
-├── NotFoundError            absent, or another clinic's: nobody can tell which
-├── ConflictError            it contradicts what is stored
-└── UnavailableError         try again in a moment
+├── MalformedError             the input could not be read at all
+├── TooLargeError              the input is larger than we read
+├── UnsupportedFormatError     the input is of a kind we do not read
+├── InvalidError               the input was read and breaks a rule; `faults` says where
+├── KeyReusedError             an idempotency key was used for other content
+├── UnauthenticatedError       no caller, or none we know
+├── ForbiddenError             a caller whose role may never do this
+├── NotFoundError              absent, or another clinic's: nobody can tell which
+├── ConflictError              it contradicts what is stored
+├── PreconditionRequiredError  a change that does not say which version it is based on
+├── StaleError                 a change based on a version that is no longer the newest
+└── UnavailableError           try again in a moment
 """
 
 from dataclasses import dataclass
@@ -67,6 +69,14 @@ class NotFoundError(AppError):
 
 
 class ConflictError(AppError):
+    pass
+
+
+class PreconditionRequiredError(AppError):
+    pass
+
+
+class StaleError(AppError):
     pass
 
 

@@ -9,12 +9,38 @@ from app import openapi, problems
 from app.db import Database
 from app.deps import TokenCache
 from app.middleware import Envelope
-from app.routers import assessments, health, instruments, patients, trajectories
+from app.routers import (
+    adverse_events,
+    assessments,
+    episodes,
+    health,
+    instruments,
+    observations,
+    patients,
+    suitability,
+    thresholds,
+    trajectories,
+    treatment_sessions,
+)
 from app.settings import Settings
 
 DESCRIPTION = """\
 Measures whether trauma and depression treatment helps: check-ins in, trajectories out.
 A screen is not a diagnosis, and this is not a crisis service."""
+
+ROUTERS = (
+    instruments,
+    patients,
+    assessments,
+    trajectories,
+    episodes,
+    treatment_sessions,
+    observations,
+    adverse_events,
+    suitability,
+    thresholds,
+    health,
+)
 
 
 def create_app(settings: Settings, database_url: str) -> FastAPI:
@@ -22,7 +48,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(database_url, settings)
         await database.open()
-        app.state.database, app.state.tokens = database, TokenCache()
+        app.state.database, app.state.tokens, app.state.settings = database, TokenCache(), settings
         yield
         await database.close()
 
@@ -32,13 +58,12 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
-        max_body_size=settings.max_body_bytes,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     # Flat, not included: one table of routes, so that a wrong method can be told all the right ones.
-    for module in (instruments, patients, assessments, trajectories, health):
+    for module in ROUTERS:
         app.router.routes.extend(module.router.routes)
     problems.install(app)
     openapi.install(app)

@@ -9,6 +9,7 @@ from app import problems
 from app.schemas.problems import Problem
 
 _BODY_ERRORS = (400, 413, 415)
+_CHANGE_ERRORS = (412, 428)
 _EVERY_ERROR = (401, 403, 404, 409, 422, 500, 503)
 
 
@@ -41,7 +42,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _declare_errors(operation: dict[str, Any], *, secured: bool) -> None:
     operation["responses"].pop("422", None)
-    codes = (*(_EVERY_ERROR if secured else (500, 503)), *(_BODY_ERRORS if "requestBody" in operation else ()))
+    codes = [
+        *(_EVERY_ERROR if secured else (500, 503)),
+        *(_BODY_ERRORS if "requestBody" in operation else ()),
+        *(_CHANGE_ERRORS if _needs_if_match(operation) else ()),
+    ]
     titles = {kind.status: kind.title for kind in vars(problems).values() if isinstance(kind, problems.Kind)}
     for code in sorted(codes):
         operation["responses"].setdefault(
@@ -51,3 +56,7 @@ def _declare_errors(operation: dict[str, Any], *, secured: bool) -> None:
                 "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
             },
         )
+
+
+def _needs_if_match(operation: dict[str, Any]) -> bool:
+    return any(parameter["name"].lower() == "if-match" for parameter in operation.get("parameters", ()))

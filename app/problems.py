@@ -34,11 +34,15 @@ FORBIDDEN = Kind("forbidden", 403, "Not for this role", "Use a token of a role t
 NOT_FOUND = Kind("not-found", 404, "Not found", "There is no such thing, or it is not of your clinic.")
 METHOD = Kind("method-not-allowed", 405, "Method not allowed", "See the `Allow` header.")
 CONFLICT = Kind("conflict", 409, "It contradicts what is stored", "Read what is stored, then decide.")
+STALE = Kind("stale", 412, "It was changed since you read it", "Read it again, then decide; send its new `ETag`.")
 TOO_LARGE = Kind("too-large", 413, "The body is too large", "Send less at a time.")
 UNSUPPORTED = Kind("unsupported-format", 415, "Not a format we read", "Send `Content-Type: application/json`.")
 INVALID = Kind("invalid", 422, "The content breaks a rule", "`errors` names each place and rule.")
 KEY_REUSED = Kind(
     "key-reused", 422, "The key belongs to other content", "Make a new id or Idempotency-Key for new content."
+)
+PRECONDITION_REQUIRED = Kind(
+    "precondition-required", 428, "Say what the change is based on", "Send `If-Match` with the `ETag` you read."
 )
 INTERNAL = Kind("internal", 500, "Our fault", "Nothing was stored. Report the `X-Request-Id`.")
 UNAVAILABLE = Kind("unavailable", 503, "Not available right now", "Repeat after `Retry-After` seconds; it is safe to.")
@@ -49,6 +53,8 @@ CATALOGUE: Final[Mapping[type[AppError], Kind]] = {
     errors.ForbiddenError: FORBIDDEN,
     errors.NotFoundError: NOT_FOUND,
     errors.ConflictError: CONFLICT,
+    errors.PreconditionRequiredError: PRECONDITION_REQUIRED,
+    errors.StaleError: STALE,
     errors.TooLargeError: TOO_LARGE,
     errors.UnsupportedFormatError: UNSUPPORTED,
     errors.InvalidError: INVALID,

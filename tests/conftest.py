@@ -1,4 +1,4 @@
-"""One private Postgres for the whole run; a clinic of its own for each test, kept apart by the product's own tenancy."""
+"""One private Postgres for the whole run; a clinic for each test, kept apart by the product's own tenancy."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from app import migrate
 from app.auth import Role
 from app.db import Database
-from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from app.embedded_postgres import EmbeddedPostgres, PostgresAddress, temporary_postgres
 from app.main import create_app
 from app.services import clinics
 from app.settings import Settings
@@ -25,18 +25,16 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres() -> Iterator[EmbeddedPostgres]:
     """A server without durability: tests may lose their data with the machine."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False)
-    server.start()
-    yield server
-    server.stop()
+    with temporary_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def address(postgres: EmbeddedPostgres) -> PostgresAddress:
     """Its database, at the newest revision."""
-    address = postgres.start()
+    address = postgres.address
     migrate.upgrade(address.owner_url)
     return address
 

@@ -1,2 +1,63 @@
-from fastapi import APIRouter
-router = APIRouter()
+"""A patient's course over HTTP."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from app.auth import Actor, Permission
+from app.deps import DatabaseDep, StrictRoute, allowed
+from app.schemas.fields import Id, InstrumentReference, Timestamp
+from app.schemas.trajectories import BaselineChoice, TrajectoryAnswer
+from app.schemas.trajectory_answers import trajectory_answer
+from app.services import trajectories
+from app.services.trajectories import TrajectoryRequest
+
+router = APIRouter(prefix="/v1/patients", tags=["trajectories"], route_class=StrictRoute)
+
+Reader = Annotated[Actor, Depends(allowed(Permission.READ_ASSESSMENTS))]
+
+
+def _request(
+    instrument: Annotated[InstrumentReference, Query()],
+    episode_id: Annotated[Id | None, Query(description="Default: the one the patient is in or was in last.")] = None,
+    baseline: Annotated[
+        BaselineChoice | None,
+        Query(description="Default: `pre_treatment` where a dose is recorded, `first` where none is."),
+    ] = None,
+    taken_from: Annotated[Timestamp | None, Query(alias="from", description="show forms taken at or after")] = None,
+    taken_to: Annotated[
+        Timestamp | None, Query(alias="to", description="look as if at this time: nothing later has happened")
+    ] = None,
+    known_at: Annotated[Timestamp | None, Query(description="as the record stood then; default: now")] = None,
+) -> TrajectoryRequest:
+    return TrajectoryRequest(
+        instrument, episode_id, baseline, taken_from, taken_to, (known_at or datetime.now(UTC)).astimezone(UTC)
+    )
+
+
+@router.get(
+    "/{patient_id}/trajectory",
+    summary="Scores in order, change since baseline, verdicts, effects, durability",
+    responses={304: {"description": "Nothing has changed since the `ETag` you sent."}},
+    response_model=TrajectoryAnswer,
+)
+async def get_trajectory(
+    actor: Reader,
+    database: DatabaseDep,
+    patient_id: Id,
+    request: Annotated[TrajectoryRequest, Depends(_request)],
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Every verdict names its rule, threshold and source; what cannot be told says why and gives no number."""
+    course = await trajectories.get_trajectory(database, actor, patient_id, request)
+    episode_id = None if course.episode is None else course.episode.id
+    answer = trajectory_answer(
+        patient_id, course.instrument, episode_id, course.trajectory, request.known_at, request.taken_from
+    )
+    etag = f'"{hashlib.sha256(answer.model_dump_json(exclude={"known_at"}).encode()).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+        return Response(status_code=304, headers=headers)
+    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")

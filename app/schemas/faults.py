@@ -20,11 +20,23 @@ _MESSAGES: Final = {
     "string_pattern_mismatch": "The text is not of the expected form.",
     "literal_error": "This is not one of the choices.",
     "enum": "This is not one of the choices.",
+    "float_type": "Write a number, without quotes.",
+    "bool_type": "Write true or false.",
+    "too_short": "The list is too short.",
     "int_parsing": "Write a whole number.",
     "greater_than_equal": "The number is too small.",
     "less_than_equal": "The number is too large.",
+    "greater_than": "The number is too small.",
 }
-_OWN_TYPES: Final = frozenset({"not_a_time", "too_long_ago", "not_a_uuid", "unstorable_text", "not_a_cursor"})
+
+
+class FieldError(ValueError):
+    """Raised by our own kinds of field; pydantic carries it along."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 def invalid(found: Sequence[Any]) -> InvalidError:
@@ -35,12 +47,13 @@ def invalid(found: Sequence[Any]) -> InvalidError:
 
 
 def _fault(entry: Mapping[str, Any]) -> Fault:
-    code = str(entry["type"])
-    location = list(entry["loc"])
-    if code == "extra_forbidden":
-        location = location[:-1]  # the last part is a name the client made up
-    message = entry["msg"] if code in _OWN_TYPES else _MESSAGES.get(code, "This value is not accepted here.")
-    return Fault(_pointer(location), "unknown_field" if code == "extra_forbidden" else code, message)
+    code, location = str(entry["type"]), list(entry["loc"])
+    own = entry.get("ctx", {}).get("error")
+    if isinstance(own, FieldError):
+        return Fault(_pointer(location), own.code, own.message)
+    if code == "extra_forbidden":  # the last part of the location is a name the client made up
+        return Fault(_pointer(location[:-1]), "unknown_field", _MESSAGES[code])
+    return Fault(_pointer(location), code, _MESSAGES.get(code, "This value is not accepted here."))
 
 
 def _pointer(location: list[str | int]) -> str:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
-from pydantic_core import PydanticCustomError
+
+from app.schemas.faults import FieldError
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)  # before any of the instruments; a reset clock reads 1970
 
@@ -32,22 +33,22 @@ def _parse_time(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise PydanticCustomError("not_a_time", "Write a time as RFC 3339 with an offset, 2026-11-20T19:30:00-07:00.")
+        raise FieldError("not_a_time", "Write a time as RFC 3339 with its offset, 2026-01-31T08:00:00+01:00.")
     try:
         time = datetime.fromisoformat(value.upper())
         in_range = time.astimezone(UTC) >= EARLIEST
     except (ValueError, OverflowError):
-        raise PydanticCustomError("not_a_time", "There is no such time.") from None
+        raise FieldError("not_a_time", "There is no such time.") from None
     if not in_range:
-        raise PydanticCustomError("too_long_ago", "The time lies before 1990; is the clock of the device right?")
+        raise FieldError("too_long_ago", "The time lies before 1990; is the clock of the device right?")
     return time
 
 
-def _parse_id(value: Any) -> UUID:
+def parse_id(value: Any) -> UUID:
     if isinstance(value, UUID):
         return value
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise PydanticCustomError("not_a_uuid", "Write an id as a UUID, 01991a2b-....")
+        raise FieldError("not_a_uuid", "Write an id as a UUID, 01991a2b-....")
     return UUID(value)
 
 
@@ -59,7 +60,7 @@ def _show_offset(minutes: int) -> str:
 Timestamp = Annotated[
     datetime, BeforeValidator(_parse_time), Field(strict=False, examples=["2026-11-20T19:30:00-07:00"])
 ]
-Id = Annotated[UUID, BeforeValidator(_parse_id), Field(strict=False)]
+Id = Annotated[UUID, BeforeValidator(parse_id), Field(strict=False)]
 Offset = Annotated[int, PlainSerializer(_show_offset, return_type=str), Field(examples=["-07:00"])]
 Total = int | float
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]

@@ -2,7 +2,7 @@
 
 from app.scoring.declaration import faults, item_hash
 from app.scoring.registry import UnknownInstrumentError, all_instruments, get_instrument
-from app.scoring.score import ResponseError, ResponseFault, score
+from app.scoring.score import ResponseError, ResponseFault, score, severity_of
 
 __all__ = [
     "ResponseError",
@@ -13,4 +13,5 @@ __all__ = [
     "get_instrument",
     "item_hash",
     "score",
+    "severity_of",
 ]

@@ -96,6 +96,24 @@ def score(instrument: Instrument, responses: Sequence[int | None]) -> Score:
     )
 
 
+def severity_of(instrument: Instrument, total: float) -> SeverityBand | None:
+    """The band a total lies in.
+
+    Units and range: points of the scale; a prorated total is rounded half up, exactly.
+    Missing data: None for an instrument without bands.
+
+    Raises:
+        ValueError: the total is not a finite number.
+
+    Source: the bands name theirs in the instrument's declaration; the rounding is our judgement.
+
+    >>> from app.scoring.registry import get_instrument
+    >>> severity_of(get_instrument("phq-9"), 9.5).code, severity_of(get_instrument("pcl-5-week"), 40)
+    ('moderate', None)
+    """
+    return _band(instrument.bands, Fraction(total))
+
+
 # --- Layout -----------------------------------------------------------------------------------------------------------
 
 

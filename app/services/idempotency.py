@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
@@ -35,7 +35,7 @@ async def claim_key(
         resource_id=resource_id,
         created_at=at,
     )
-    taken = await session.exec(claim.on_conflict_do_nothing().returning(IdempotencyKey.resource_id))
+    taken = await session.exec(claim.on_conflict_do_nothing().returning(col(IdempotencyKey.resource_id)))
     if taken.first() is not None:
         return resource_id
     stored = (

@@ -147,7 +147,7 @@ async def test_invalid_content_is_refused_by_place_and_rule(
 ) -> None:
     """422 names the place and the rule, repeats nothing of the content, and nothing is stored."""
     patient = await api.add_patient()
-    answer = await api.http.post("/v1/assessments", json=form(patient, **change))
+    answer = await api.http.post("/v1/assessments", json=form(patient) | change)
     assert answer.status_code == 422, answer.text
     assert (pointer, code) in [(error["pointer"], error["code"]) for error in answer.json()["errors"]]
     for value in change.values():
@@ -230,9 +230,7 @@ async def test_parallel_twins_store_one_form(api: Api, database: Database, with_
     patient = await api.add_patient()
     sent = form(patient) if with_key else form(patient, id=str(uuid4()))
     headers = {"Idempotency-Key": "twin"} if with_key else {}
-    answers = await asyncio.gather(
-        *(api.http.post("/v1/assessments", json=sent, headers=headers) for _ in range(40))
-    )
+    answers = await asyncio.gather(*(api.http.post("/v1/assessments", json=sent, headers=headers) for _ in range(40)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
     assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
@@ -275,7 +273,8 @@ async def test_list_is_paged_latest_first_and_filtered(api: Api) -> None:
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=-1", "limit=201", "limit=9223372036854775808", "limit=x", "cursor=%00", "cursor=e30",
-     "cursor=WzEsMl0", "cursor=" + "x" * 500, "patient_id=1", "from=2026-01-01", "status=lost", "instrument=" + "x" * 50],
+     "cursor=WzEsMl0", "cursor=" + "x" * 500, "patient_id=1", "from=2026-01-01", "status=lost",
+     "instrument=" + "x" * 50],
 )  # fmt: skip
 async def test_odd_parameters_are_refused(api: Api, query: str) -> None:
     """422, never 500."""

@@ -1,0 +1,111 @@
+# Everything a person or a CI job does with this repository. GNU make, a POSIX shell and Python 3.11+ are all it needs.
+# Stamp files in .venv remember what is installed, so a second run starts at once.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCKED := $(VENV)/.locked
+INSTALLED := $(VENV)/.installed
+DEVELOPED := $(VENV)/.developed
+
+UV_VERSION := 0.13.8
+# A release younger than this is left alone: most poisoned ones are found within days.
+COOLDOWN := 7 days
+# FastAPI's floor was younger than the cooldown when it was locked. Drop this from December 2026 on.
+COOLDOWN_EXCEPTIONS := --exclude-newer-package "fastapi=1 day"
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+PIP_INSTALL := $(PY) -m pip install --quiet --no-deps
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev demo run migrate test check fix bench lock docs clean
+
+help: ## Show this list
+	@echo "Tidemark. The two commands to know: make demo, make test."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "Another Python: make PYTHON=python3.12 demo. Options for the command behind a target: make test ARGS='-k trend'."
+
+# --- Environment ------------------------------------------------------------------------------------------------------
+
+setup: $(INSTALLED) ## Make .venv with what the service needs to run
+
+setup-dev: $(DEVELOPED) ## Add what tests and checks need
+
+# Made from nothing whenever the lock changes, so that it never holds a package the lock does not name.
+$(LOCKED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Tidemark needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing)." >&2; \
+	  echo "Name another one, for example: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments. On Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@echo "[1/3] Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "[2/3] Installing $$(grep -c '==' requirements.lock) locked packages, each checked against its hash (about 35 MB, up to two minutes)"
+	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements.lock
+	@touch $@
+
+$(INSTALLED): $(LOCKED) pyproject.toml
+	@echo "[3/3] Installing Tidemark itself"
+	@$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPED): requirements-dev.lock $(INSTALLED)
+	@echo "[dev] Installing the packages for tests and checks (about 130 MB, up to three minutes)"
+	@$(PIP_INSTALL) --require-hashes --no-build-isolation --use-pep517 -r requirements-dev.lock
+	@touch $@
+
+# --- Running ----------------------------------------------------------------------------------------------------------
+
+demo: setup ## Set up, load a synthetic clinic, print addresses and tokens, serve on 127.0.0.1:8000
+	@$(VENV)/bin/tidemark demo $(ARGS)
+
+run: setup ## Serve; without TIDEMARK_DATABASE_URL on a private Postgres under .tidemark
+	@$(VENV)/bin/tidemark serve $(ARGS)
+
+migrate: setup ## Bring the database to the newest revision
+	@$(VENV)/bin/tidemark migrate $(ARGS)
+
+# --- Working on it ----------------------------------------------------------------------------------------------------
+
+test: setup-dev ## Set up and run the whole test suite
+	@$(PY) -m pytest $(ARGS)
+
+check: setup-dev ## Format, lint, types, layers, generated docs, locks; changes nothing
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	@set -e; for file in docs/generate_*.py; do \
+	  if [ -e "$$file" ]; then echo "$$file --check"; $(PY) -m docs.$$(basename "$$file" .py) --check; fi; done
+	$(PY) -m pytest --quiet tests/test_project_files.py
+
+fix: setup-dev ## Let ruff format the code and mend what it can
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: setup-dev ## Run the benchmarks: ratios against their limits, measured in the same run
+	@$(PY) -m benchmarks $(ARGS)
+
+docs: setup-dev ## Write the generated pages of docs/ anew
+	@set -e; for file in docs/generate_*.py; do \
+	  if [ -e "$$file" ]; then echo "$$file"; $(PY) -m docs.$$(basename "$$file" .py); fi; done
+
+lock: ## Make both lock files again from pyproject.toml; newer versions only with ARGS=--upgrade
+	@set -e; workspace=$$(mktemp -d); trap 'rm -rf "$$workspace"' EXIT; \
+	$(PYTHON) -m venv "$$workspace"; \
+	"$$workspace/bin/python" -m pip install --quiet uv==$(UV_VERSION); \
+	compile() { UV_CUSTOM_COMPILE_COMMAND='make lock' "$$workspace/bin/uv" pip compile pyproject.toml --quiet --no-config \
+	  --no-emit-index-url --universal --python-version 3.11 --generate-hashes \
+	  --exclude-newer "$(COOLDOWN)" $(COOLDOWN_EXCEPTIONS) --extra embedded --group build $(ARGS) "$$@"; }; \
+	compile --output-file requirements.lock; \
+	compile --output-file requirements-dev.lock --group dev --constraint requirements.lock
+
+clean: ## Remove .venv, caches and builds; the database in .tidemark stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,68 @@
+"""Time as every longitudinal function counts it: by instants, never by wall clocks.
+
+Python subtracts and compares two times of the same zone by what their clocks show, an hour wrong across a change to or
+from daylight saving. Every time is therefore turned into UTC before it is subtracted, compared or sorted.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from app.scoring.model import Point
+
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)  # 24 hours of elapsed time, also on the day a clock changes
+
+
+def instant(at: datetime) -> datetime:
+    """The same instant in UTC, the one clock in which times may be subtracted, compared and sorted.
+
+    Units and range: any time with an offset. Missing data: none, a time is required.
+
+    Raises:
+        ValueError: the time has no offset.
+
+    Source: Python documentation, datetime, "Supported operations".
+
+    >>> from zoneinfo import ZoneInfo
+    >>> noon = datetime(2025, 3, 30, 12, tzinfo=ZoneInfo("Europe/Vienna"))  # the night before was an hour short
+    >>> instant(noon) - instant(noon - timedelta(days=1))
+    datetime.timedelta(seconds=82800)
+    """
+    if at.utcoffset() is None:
+        raise ValueError("a time without an offset has no place on the time line")
+    return at.astimezone(UTC)
+
+
+def elapsed(earlier: datetime, later: datetime) -> timedelta:
+    """Time that passed between two instants; negative when they are the other way round.
+
+    Units and range: a timedelta. Missing data: none.
+
+    Raises:
+        ValueError: a time has no offset.
+
+    Source: arithmetic.
+
+    >>> elapsed(datetime(2026, 1, 1, 9, tzinfo=UTC), datetime(2026, 1, 2, 10, tzinfo=UTC)) / HOUR
+    25.0
+    """
+    return instant(later) - instant(earlier)
+
+
+def in_time_order(points: Iterable[Point]) -> tuple[Point, ...]:
+    """The points by instant; those of one instant by id, so that the order they came in changes nothing.
+
+    Units and range: ids are taken to be unique. Missing data: incomplete points stay in their place.
+
+    Raises:
+        ValueError: a time has no offset.
+
+    Source: arithmetic.
+
+    >>> from app.scoring.model import Validity
+    >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    >>> [p.id for p in in_time_order([Point("b", noon, 4, Validity.VALID), Point("a", noon, 5, Validity.VALID)])]
+    ['a', 'b']
+    """
+    return tuple(sorted(points, key=lambda point: (instant(point.at), point.id)))

@@ -1,0 +1,169 @@
+"""One patient's course on one instrument, whole: the rooms of the core put together, nothing counted here.
+
+Every form stands against the baseline and among the doses; the latest is judged by every rule; around it what the
+course amounts to: its trend, each session's effect, how long a response lasts, and how much of it was observed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from app.scoring.change import change
+from app.scoring.completeness import WEEKLY_CHECK_IN, Completeness, completeness
+from app.scoring.default_rules import default_threshold
+from app.scoring.durability import Durability, durability
+from app.scoring.judgement import CategoryResult, Verdict, category_of, judge
+from app.scoring.measurement import MeasurementError, measurement_error
+from app.scoring.model import Instrument, Point, SeverityBand, Threshold, ThresholdKind
+from app.scoring.on_track import OnTrack, on_track
+from app.scoring.score import severity_of
+from app.scoring.session_effect import SessionEffect, session_effects
+from app.scoring.sudden_gains import SuddenChange, sudden_gains
+from app.scoring.timeline import instant
+from app.scoring.treatment import Baseline, Context, Dose, NoBaseline, context, numbered
+from app.scoring.trend import Trend, trend
+from app.scoring.worse_after_dose import FormPoint, WorseAfterDose, worse_after_dose
+
+FOLLOW_UP: Final = timedelta(weeks=8)  # after the last dose; judgement: studies ask weekly to week 8 (Albott 2018)
+WEEK: Final = timedelta(weeks=1)
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryPoint:
+    """One form on the time line: where it stands among the doses, and what changed since baseline."""
+
+    point: Point
+    severity: SeverityBand | None
+    context: Context
+    change: int | float | None  # points, this form minus the baseline; None before or without a baseline
+    percent_change: float | None  # percent of the baseline's distance to the best total
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The newest form with a total after the baseline, and what each rule says of it."""
+
+    point: Point
+    change: int | float
+    percent_change: float | None
+    verdicts: tuple[Verdict, ...]
+    category: CategoryResult
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """All of it, each part with its own reasons where something cannot be told."""
+
+    baseline: Baseline | NoBaseline
+    points: tuple[TrajectoryPoint, ...]
+    latest: Latest | None
+    error: MeasurementError | None
+    trend: Trend  # of the forms from the baseline on; of all forms without one
+    sudden_changes: tuple[SuddenChange, ...]
+    sessions: tuple[SessionEffect, ...]
+    worse_after_dose: tuple[WorseAfterDose, ...]
+    durability: Durability
+    on_track: OnTrack
+    completeness: Completeness | None  # None without a dose: nothing is expected by this rule
+
+
+def trajectory(
+    instrument: Instrument,
+    forms: Sequence[FormPoint],
+    doses: Sequence[Dose],
+    baseline: Baseline | NoBaseline,
+    as_of: datetime,
+    extra_thresholds: Iterable[Threshold] = (),
+) -> Trajectory:
+    """The course of one patient on one instrument through one episode of care.
+
+    Units and range: totals and changes in points of the scale; percent as a number, 50.0 is half. `forms` are of this
+    instrument alone, oldest first; `doses` are those given in the episode; `as_of` is the time of looking.
+
+    Missing data: a form without a total is shown and never judged. Forms before the baseline carry no change. Without
+    a baseline, or with no form with a total after it, nothing is judged: `latest` is None.
+
+    Raises:
+        ValueError: a total is not a finite number, or a time has no offset.
+
+    Source: each part names its own; what is put together here is judgement.
+
+    >>> from datetime import UTC
+    >>> from app.scoring.model import Validity
+    >>> from app.scoring.registry import get_instrument
+    >>> from app.scoring.treatment import BaselineRule
+    >>> before, after = (Point(str(day), datetime(2026, 3, day, tzinfo=UTC), total, Validity.VALID)
+    ...                  for day, total in ((1, 19), (23, 8)))
+    >>> dose = Dose("dose", datetime(2026, 3, 2, tzinfo=UTC))
+    >>> course = trajectory(get_instrument("phq-9"), [FormPoint(before), FormPoint(after)], [dose],
+    ...                     Baseline(before, BaselineRule.PRE_TREATMENT), after.at)
+    >>> course.latest.change, course.latest.category.category.value, course.points[-1].context.dose_number
+    (-11, 'recovered', 1)
+    """
+    points = [form.point for form in forms]
+    first_dose = min((instant(dose.started_at) for dose in doses), default=None)
+    chosen = baseline if isinstance(baseline, Baseline) else None
+    return Trajectory(
+        baseline=baseline,
+        points=tuple(_placed(instrument, doses, chosen, point) for point in points),
+        latest=None if chosen is None else _latest(instrument, points, chosen, extra_thresholds),
+        error=measurement_error(instrument),
+        trend=trend(_since(chosen, points)),
+        sudden_changes=_sudden_changes(instrument, points),
+        sessions=session_effects(points, doses, instrument),
+        worse_after_dose=worse_after_dose(forms, doses, instrument),
+        durability=durability(points, baseline, doses, instrument),
+        on_track=on_track(points, baseline, instrument, first_dose_at=first_dose),
+        completeness=_completeness(points, doses, as_of),
+    )
+
+
+def _placed(instrument: Instrument, doses: Sequence[Dose], baseline: Baseline | None, point: Point) -> TrajectoryPoint:
+    severity = None if point.total is None else severity_of(instrument, point.total)
+    placed = context(point.at, doses, instrument.recall_days)
+    if baseline is None or point.at < baseline.point.at:
+        return TrajectoryPoint(point, severity, placed, None, None)
+    since = change(instrument, baseline.point.total, point.total)
+    return TrajectoryPoint(point, severity, placed, since.points, since.percent_change)
+
+
+def _latest(
+    instrument: Instrument, points: Sequence[Point], baseline: Baseline, extra_thresholds: Iterable[Threshold]
+) -> Latest | None:
+    start = baseline.point
+    later = [point for point in _since(baseline, points) if point.total is not None and point.id != start.id]
+    if not later:
+        return None
+    since = change(instrument, start.total, later[-1].total)
+    assert since.points is not None  # noqa: S101  # both totals are there; narrows the type
+    return Latest(
+        point=later[-1],
+        change=since.points,
+        percent_change=since.percent_change,
+        verdicts=judge(instrument, start.total, later[-1].total, extra_thresholds),
+        category=category_of(instrument, start.total, later[-1].total),
+    )
+
+
+def _since(baseline: Baseline | None, points: Sequence[Point]) -> list[Point]:
+    return [point for point in points if baseline is None or point.at >= baseline.point.at]
+
+
+def _sudden_changes(instrument: Instrument, points: Sequence[Point]) -> tuple[SuddenChange, ...]:
+    """With the instrument's own reliable change as the cut-off; without one nothing is called sudden."""
+    rule = default_threshold(instrument, "reliable_change")
+    if rule is None or rule.kind is not ThresholdKind.CHANGE_POINTS:
+        return ()
+    return sudden_gains(points, rule.value, instrument.direction)
+
+
+def _completeness(points: Sequence[Point], doses: Sequence[Dose], as_of: datetime) -> Completeness | None:
+    """One check-in is expected each week from the first dose until eight weeks after the last (judgement)."""
+    if not doses:
+        return None
+    times = [instant(numbered_dose.dose.started_at) for numbered_dose in numbered(doses)]
+    weeks = (times[-1] + FOLLOW_UP - times[0]) // WEEK
+    expected = [times[0] + week * WEEK for week in range(1, weeks + 1)]
+    received = [point.at for point in points if times[0] < point.at <= times[-1] + FOLLOW_UP + WEEK]
+    return completeness(expected, WEEKLY_CHECK_IN, received, as_of=as_of)

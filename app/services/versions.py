@@ -1,0 +1,201 @@
+"""Things kept as versions: read the current one, write the next one, list them all. Nothing is ever changed."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, TypeVar
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlalchemy import func, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.audit import record_event
+from app.auth import Actor
+from app.errors import AppError, ConflictError, Fault, InvalidError, NotFoundError, StaleError
+from app.ids import new_id
+from app.paging import PageRequest
+from app.schemas.faults import invalid
+from app.schemas.fields import Body, offset_minutes
+from app.schemas.limits import MAX_VERSIONS
+from app.schemas.versions import Change
+from app.services.assessments import CLOCK_TOLERANCE
+from app.services.idempotency import claim_key, fingerprint
+from app.tables import Versioned
+
+Row = TypeVar("Row", bound=Versioned)
+Content = TypeVar("Content", bound=Body)
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+async def get_current(session: AsyncSession, table: type[Row], actor: Actor, id_: UUID) -> Row:
+    """The newest version. Raises NotFoundError."""
+    return (await find_versions(session, table, actor, id_, limit=1))[0]
+
+
+async def get_version(session: AsyncSession, table: type[Row], actor: Actor, id_: UUID, version: int) -> Row:
+    row = await session.get(table, (actor.clinic_id, id_, version))
+    if row is None:
+        raise _absent(table)
+    return row
+
+
+async def find_versions(
+    session: AsyncSession, table: type[Row], actor: Actor, id_: UUID, limit: int = MAX_VERSIONS
+) -> Sequence[Row]:
+    """Newest first, at least one. Raises NotFoundError."""
+    query = select(table).where(table.clinic_id == actor.clinic_id, table.id == id_)
+    rows = (await session.exec(query.order_by(col(table.version).desc()).limit(limit))).all()
+    if not rows:
+        raise _absent(table)
+    return rows
+
+
+async def find_current(
+    session: AsyncSession, table: type[Row], actor: Actor, order_by: str, page: PageRequest, **conditions: Any
+) -> Sequence[Row]:
+    """Newest versions that meet the conditions, latest `order_by` first; one more than the page holds."""
+    at = getattr(table, order_by)
+    query = select(table).where(table.clinic_id == actor.clinic_id, ~_superseded(table)).filter_by(**conditions)
+    if page.after is not None:
+        query = query.where(tuple_(at, col(table.id)) < (page.after.at, page.after.id))
+    return (await session.exec(query.order_by(at.desc(), col(table.id).desc()).limit(page.limit + 1))).all()
+
+
+def _superseded(table: type[Row]) -> Any:
+    later = aliased(table)
+    return (
+        select(later.id)
+        .where(later.clinic_id == table.clinic_id, later.id == table.id, later.version > table.version)
+        .exists()
+    )
+
+
+def _absent(table: type[Versioned]) -> NotFoundError:
+    return NotFoundError(f"There is no such {str(table.__tablename__).replace('_', ' ')}.")
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------------
+
+
+async def find_replayed(
+    session: AsyncSession, actor: Actor, operation: str, asked: dict[str, Any], key: str | None, new: UUID
+) -> UUID | None:
+    """What an earlier call with this key made; None for a new key, which from now on stands for `new`."""
+    if key is None:
+        return None
+    known = await claim_key(session, actor, key, fingerprint(operation, asked), new, datetime.now(UTC))
+    return None if known == new else known
+
+
+async def is_replayed(
+    session: AsyncSession, actor: Actor, operation: str, id_: UUID, based_on: int, change: Change, key: str | None
+) -> bool:
+    """Whether this change was made before; what it made then is the version after `based_on`."""
+    asked = {"id": str(id_), "based_on": based_on, **change.model_dump(mode="json", exclude_unset=True)}
+    return await find_replayed(session, actor, operation, asked, key, new_id()) is not None
+
+
+async def get_unchanged(session: AsyncSession, table: type[Row], actor: Actor, id_: UUID, based_on: int) -> Row:
+    """The current version, if it is still the one a change is based on. Raises NotFoundError, StaleError."""
+    current = await get_current(session, table, actor, id_)
+    if current.version != based_on:
+        raise _stale()
+    if current.version >= MAX_VERSIONS:
+        raise ConflictError(f"There are {MAX_VERSIONS} versions of this already. Enter it anew.")
+    return current
+
+
+def first(actor: Actor, id_: UUID, at: datetime) -> dict[str, Any]:
+    """What a first version says of itself."""
+    author = {"recorded_at": at, "recorded_by": actor.token_id, "reason": None}
+    return {"clinic_id": actor.clinic_id, "id": id_, "version": 1, **author}
+
+
+def following(current: Versioned, actor: Actor, at: datetime, reason: str) -> dict[str, Any]:
+    """The version after `current`: the same but for who wrote it, when and why."""
+    author = {"recorded_at": at, "recorded_by": actor.token_id, "reason": reason}
+    return {**current.model_dump(), "version": current.version + 1, **author}
+
+
+async def store(
+    session: AsyncSession, actor: Actor, row: Versioned, action: str, clash: AppError | None = None
+) -> None:
+    """The row and its place in the trail. Of two parallel writers of one version the second one gets `clash`."""
+    values = insert(type(row)).values(**row.model_dump()).on_conflict_do_nothing()
+    if (await session.exec(values.returning(col(type(row).version)))).first() is None:
+        raise clash or _stale()
+    subject_id = getattr(row, "patient_id", None)
+    record_event(session, actor, action, at=row.recorded_at, subject_id=subject_id, resource_id=row.id)
+
+
+def _stale() -> StaleError:
+    return StaleError("This was changed since you read it. Read it again, then decide.")
+
+
+# --- Content ----------------------------------------------------------------------------------------------------------
+
+
+def columns(table: type[Versioned], content: Body) -> dict[str, Any]:
+    """The content as a table keeps it: each time in UTC with its offset beside it."""
+    return dict(_columns(table, content))
+
+
+def _columns(table: type[Versioned], content: Body) -> Iterator[tuple[str, Any]]:
+    for name, value in content:
+        if f"{name}_offset_minutes" in table.model_fields:
+            yield name, None if value is None else value.astimezone(UTC)
+            yield f"{name}_offset_minutes", None if value is None else offset_minutes(value)
+        elif name in table.model_fields:
+            yield name, value
+
+
+def stored(row: Versioned, content: type[Body]) -> dict[str, Any]:
+    """The other way round: what a client would have sent to get this row."""
+    return {name: _sent(row, name) for name in content.model_fields if hasattr(row, name)}
+
+
+def _sent(row: Versioned, name: str) -> Any:
+    value, minutes = getattr(row, name), getattr(row, f"{name}_offset_minutes", None)
+    return value if value is None or minutes is None else value.astimezone(timezone(timedelta(minutes=minutes)))
+
+
+def changed(model: type[Content], before: dict[str, Any], change: Change) -> Content:
+    """What was stored with what is sent laid over it, held to the same rules as new content. Raises InvalidError."""
+    sent = change.model_dump(exclude_unset=True, exclude={"reason"})
+    if not sent:
+        refuse([Fault("", "nothing_to_change", "Send at least one field to change.")])
+    try:
+        return model.model_validate(before | sent)
+    except ValidationError as error:
+        raise invalid(error.errors()) from None
+
+
+# --- Rules ------------------------------------------------------------------------------------------------------------
+
+
+def refuse(faults: Sequence[Fault]) -> None:
+    """Raises InvalidError if there are any."""
+    if faults:
+        things = "thing is" if len(faults) == 1 else "things are"
+        raise InvalidError(f"{len(faults)} {things} wrong with the content.", faults=tuple(faults))
+
+
+def future_faults(now: datetime, **times: datetime | None) -> Iterator[Fault]:
+    for name, time in times.items():
+        if time is not None and time > now + CLOCK_TOLERANCE:
+            yield Fault(f"/{name}", "in_the_future", "The time lies more than 5 minutes in the future.")
+
+
+async def lock_episode(session: AsyncSession, episode_id: UUID, *, shared: bool = False) -> None:
+    """Until the end of the transaction; shared by those who write sessions, alone for who changes the episode.
+
+    So neither slips past the other's check that sessions lie inside their episode. To lock rows instead would take the
+    right to update them.
+    """
+    lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+    await session.exec(select(lock(func.hashtextextended(str(episode_id), 0))))
