@@ -199,7 +199,7 @@ class RemissionAnswer(Answer):
 
 
 class DurabilityAnswer(Answer):
-    """How long a response lasts. Seen only at check-ins: onset and end lie between two forms; a missed one is no success."""
+    """How long a response lasts. Onset and end lie between two forms; a missed form is never a success."""
 
     rule: str
     response_rule: str | None

@@ -64,9 +64,7 @@ def trajectory_answer(
 def _baseline(baseline: Baseline) -> BaselineAnswer:
     point = baseline.point
     assert point.total is not None  # noqa: S101  # a baseline is a scored form; narrows the type
-    return BaselineAnswer(
-        assessment_id=UUID(point.id), rule=baseline.rule.value, taken_at=point.at, total=point.total
-    )
+    return BaselineAnswer(assessment_id=UUID(point.id), rule=baseline.rule.value, taken_at=point.at, total=point.total)
 
 
 def _form(point: Point | None) -> FormAnswer | None:

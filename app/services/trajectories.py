@@ -113,7 +113,9 @@ async def _series(
         raise NotFoundError("There is no such patient.")
     watched = [critical.item for critical in instrument.critical_items]
     return [
-        FormPoint(Point(str(id_), at, _whole(total), Validity(validity)), {item: responses[item - 1] for item in watched})
+        FormPoint(
+            Point(str(id_), at, _whole(total), Validity(validity)), {item: responses[item - 1] for item in watched}
+        )
         for id_, at, total, validity, responses in rows
         if request.taken_to is None or at < request.taken_to
     ]
