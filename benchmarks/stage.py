@@ -21,6 +21,7 @@ from app.settings import Settings
 from benchmarks.processes import parent_of
 
 PATIENTS: Final = 1_000
+DOSES: Final = 3  # of each patient, in one open episode
 STORED_BEFORE: Final = 100_000  # check-ins already there, 100 of each patient
 _WRITTEN: Final = ("assessment", "audit_event", "idempotency_key")
 
@@ -28,6 +29,21 @@ _ADD_PATIENTS: Final = """
 INSERT INTO patient (clinic_id, id, created_at)
 SELECT $1, ((1000000000000000 + n)::text || repeat('0', 16))::uuid, now() FROM generate_series(0, $2 - 1) AS n
 RETURNING id
+"""
+_ADD_EPISODES: Final = """
+INSERT INTO episode (clinic_id, id, version, recorded_at, recorded_by, patient_id, modality, opened_at,
+    opened_at_offset_minutes, entered_in_error)
+SELECT $1, patient, 1, now(), $2, patient, 'ketamine_assisted', now() - interval '60 days', 0, false
+FROM unnest($3::uuid[]) AS patient
+"""
+_ADD_DOSES: Final = """
+INSERT INTO treatment_session (clinic_id, id, version, recorded_at, recorded_by, patient_id, episode_id, kind, status,
+    scheduled_at, scheduled_at_offset_minutes, moved, started_at, started_at_offset_minutes, setting, "group",
+    medicine, route, dose_mg, entered_in_error)
+SELECT $1, gen_random_uuid(), 1, now(), $2, patient, patient, 'dosing', 'done',
+    now() - n * interval '14 days', 0, false, now() - n * interval '14 days', 0, 'in_person', false,
+    'ketamine', 'intramuscular', 60, false
+FROM unnest($3::uuid[]) AS patient, generate_series(1, $4::int) AS n
 """
 _ADD_HISTORY: Final = """
 INSERT INTO assessment (clinic_id, id, version, patient_id, instrument, instrument_version, responses, validity, total,
@@ -55,8 +71,7 @@ class Stage:
 
 
 async def prepare(address: PostgresAddress, stored_before: int = STORED_BEFORE) -> Stage:
-    """A clinic as it may look after some years. Autovacuum is off on the written tables: it would fall on one case."""
-    await _without_autovacuum(address)
+    """A clinic as it may look after some years."""
     database = Database(address.runtime_url, Settings(statement_timeout_ms=120_000))
     await database.open()
     try:
@@ -65,16 +80,21 @@ async def prepare(address: PostgresAddress, stored_before: int = STORED_BEFORE) 
         async with database.connection(clinic.clinic_id) as connection:
             rows = await connection.fetch(_ADD_PATIENTS, clinic.clinic_id, PATIENTS)
             patients = tuple(UUID(bytes=row["id"].bytes) for row in rows)
+            await connection.execute(_ADD_EPISODES, clinic.clinic_id, token.id, patients)
+            await connection.execute(_ADD_DOSES, clinic.clinic_id, token.id, patients, DOSES)
             await connection.execute(_ADD_HISTORY, clinic.clinic_id, patients, PATIENTS, stored_before, Stage.now_us())
             postmaster = parent_of(await connection.fetchval("SELECT pg_backend_pid()"))
     finally:
         await database.close()
+    await _settle(address)
     return Stage(address, stored_before, clinic.clinic_id, token.id, text, patients, postmaster)
 
 
-async def _without_autovacuum(address: PostgresAddress) -> None:
+async def _settle(address: PostgresAddress) -> None:
+    """What autovacuum does within minutes, done now; then off on the written tables, for it would fall on one case."""
     owner = await asyncpg.connect(address.owner_url)
     try:
+        await owner.execute("VACUUM (ANALYZE, SKIP_LOCKED)")
         for table in _WRITTEN:
             await owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
     finally:
@@ -97,7 +117,7 @@ async def machine_facts(stage: Stage) -> dict[str, str]:
         + ", ".join(f"{name} {value}" for name, value in settings.items())
         + "; no autovacuum on the written tables",
         "Python": f"{platform.python_version()}; " + ", ".join(f"{name} {version(name)}" for name in packages),
-        "Table": f"{PATIENTS:,} patients and {stage.stored_before:,} check-ins of one clinic at the start",
+        "Stored before": f"{stage.stored_before:,} check-ins of {PATIENTS:,} patients, {DOSES} doses each; one clinic",
     }
 
 
