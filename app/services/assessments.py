@@ -30,7 +30,7 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=5)  # how far ahead of ours a sender'
 
 # One statement is one round trip and one transaction. The clinic is bound by the first part, which the others read
 # from, so that it is set before any policy is asked. A taken key or id writes nothing: who lost reads what is stored.
-_INSERT: Final = f"""
+INSERT_ASSESSMENT: Final = f"""
 WITH tenant AS MATERIALIZED (SELECT set_config('app.clinic_id', $1::text, true)::uuid AS clinic_id),
 keyed AS (
     INSERT INTO idempotency_key (clinic_id, principal_id, key, fingerprint, resource_id, created_at)
@@ -96,7 +96,7 @@ async def record_assessment(
     assessment = _scored(form, received_at)
     content = fingerprint("assessment.create", form.model_dump(mode="json"))
     try:
-        (row,) = await database.fetch_alone(_INSERT, *_values(actor, assessment, content, idempotency_key))
+        (row,) = await database.fetch_alone(INSERT_ASSESSMENT, *_values(actor, assessment, content, idempotency_key))
     except asyncpg.ForeignKeyViolationError:
         raise NotFoundError("There is no such patient.") from None
     if row["stored_id"] is not None:
