@@ -16,7 +16,12 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "object": (dict,),
 }
 _FORMATS: Final[Mapping[str, Callable[[str], object]]] = {"uuid": UUID, "date-time": datetime.fromisoformat}
-_BORDERS: Final = (("minLength", "maxLength"), ("minimum", "maximum"), ("minItems", "maxItems"), ("minProperties", "maxProperties"))
+_BORDERS: Final = (
+    ("minLength", "maxLength"),
+    ("minimum", "maximum"),
+    ("minItems", "maxItems"),
+    ("minProperties", "maxProperties"),
+)
 _EXCLUDED: Final = ("exclusiveMinimum", "exclusiveMaximum")
 _CHECKED: Final = frozenset(
     {
