@@ -98,6 +98,12 @@ class Database:
                 yield connection
 
 
+async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
+    """The raw connection of a session's own transaction, for SQL that the hot paths use too."""
+    proxied = await (await session.connection()).get_raw_connection()
+    return proxied.driver_connection
+
+
 _ROLE_CHECK = """
 SELECT rolsuper AS superuser, rolbypassrls AS bypasses,
        EXISTS (SELECT 1 FROM pg_class WHERE relowner = r.oid AND relkind IN ('r', 'p')

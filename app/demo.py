@@ -13,13 +13,10 @@ from sqlmodel import select
 
 from app.auth import Actor, Role
 from app.db import Database
-from app.schemas.assessments import AssessmentSubmit
-from app.schemas.patients import PatientCreate
-from app.services.assessments import record_assessment
+from app.demo_clinic import load_patient
 from app.services.clinics import record_clinic, record_token
-from app.services.patients import record_patient
 from app.settings import Settings
-from app.synthetic import SyntheticPatient, synthetic_clinic
+from app.synthetic import synthetic_clinic
 from app.tables import Clinic
 
 SHOWN_PATIENT: Final = "demo-fast-relapse"  # answers fast, relapses at about week five
@@ -79,26 +76,9 @@ async def _load(database: Database, out: Console) -> DemoState:
     patients = {}
     with Progress(console=out, transient=True) as progress:
         for patient in progress.track(invented.patients, description="Loading a synthetic clinic"):
-            patients[patient.external_ref] = await _load_patient(database, actor, patient)
+            patients[patient.external_ref] = await load_patient(database, actor, patient)
     texts = {role: text for role, (_, text) in tokens.items()}
     return DemoState(str(clinic.clinic_id), str(patients[SHOWN_PATIENT]), texts)
-
-
-async def _load_patient(database: Database, actor: Actor, invented: SyntheticPatient) -> UUID:
-    async with database.session(actor.clinic_id) as session:
-        patient, _ = await record_patient(session, actor, PatientCreate(external_ref=invented.external_ref), None)
-    for form in invented.forms:
-        submitted = AssessmentSubmit(
-            id=form.id,
-            patient_id=patient.id,
-            instrument=form.instrument,
-            responses=list(form.responses),
-            taken_at=form.taken_at,
-            mode=form.mode,
-            language=form.language,
-        )
-        await record_assessment(database, actor, submitted, None)
-    return patient.id
 
 
 def _show(state: DemoState, out: Console, address: str) -> None:

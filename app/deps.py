@@ -87,6 +87,13 @@ def permission_of(route: APIRoute) -> Permission:
     raise LookupError(f"{route.path} declares no permission")
 
 
+def _declares_permission(route: APIRoute) -> bool:
+    try:
+        return bool(permission_of(route))
+    except LookupError:
+        return False
+
+
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     """The request's one transaction. With scope="function" it is committed before the answer leaves."""
     actor: Actor = request.state.actor
@@ -192,7 +199,11 @@ class StrictRoute(APIRoute):
         if self.body_field is None:
             return handler
 
+        secured = _declares_permission(self)
+
         async def strict(request: Request) -> Response:
+            if secured:
+                await authenticate(request)  # strangers do not get their bodies read
             checked = _ReadRequest(request.scope, request.receive)
             checked.value = await read_json(request)
             return await handler(checked)

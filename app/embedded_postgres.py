@@ -30,6 +30,7 @@ from app.postgres_binaries import (
     EmbeddedPostgresError,
     default_data_dir,
     find_binaries,
+    identity,
     server_account,
 )
 from app.postgres_cluster import (
@@ -141,7 +142,7 @@ class EmbeddedPostgres:
             return
         try:
             with self._directory.starting():
-                # Changing a share into one's own lock is not atomic: if the watchdog was quicker, even a share is refused.
+                # Changing a share into a lock of one's own is not atomic: where the watchdog was quicker, none is left.
                 last = try_flock(users, fcntl.LOCK_EX) or not try_flock(users, fcntl.LOCK_SH)
                 self._leave()
                 if last:
@@ -195,9 +196,9 @@ class EmbeddedPostgres:
         if made_by and made_by != str(binaries.major):
             raise EmbeddedPostgresError(
                 f"The data in {directory.cluster} was made by Postgres {made_by}, and {binaries.client} is Postgres "
-                f"{binaries.major}: nothing was started. Set TIDEMARK_PG_BIN to the bin directory of a Postgres {made_by}; "
-                f"or dump the data with that one (pg_dump) and load it into a new directory; or move {directory.path} "
-                "away to begin empty."
+                f"{binaries.major}: nothing was started. Set TIDEMARK_PG_BIN to the bin directory of a Postgres "
+                f"{made_by}; or dump the data with that one (pg_dump) and load it into a new directory; or move "
+                f"{directory.path} away to begin empty."
             )
 
     # --- Starting and joining -----------------------------------------------------------------------------------------
@@ -227,7 +228,8 @@ class EmbeddedPostgres:
             passes = not _port_is_free(port) or "shared memory block" in directory.tail()
             if not passes or time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
-                    f"The Postgres of {directory.path} did not start; the end of {directory.log} says why: {directory.tail()}"
+                    f"The Postgres of {directory.path} did not start. The end of {directory.log} says why: "
+                    f"{directory.tail()}"
                 )
             time.sleep(RETRY_SECONDS)
         if port != self._secrets.get("port") and not self._fixed_port:
@@ -244,9 +246,9 @@ class EmbeddedPostgres:
         return _free_port()
 
     def _spawn_watchdog(self, order: dict[str, object]) -> None:
-        directory, account = self._directory, self._account
-        # If the lock file names a pid that some other process has now, Postgres would refuse to start for ever. It passes
-        # over its own parents' pids, and this variable names one more of them; the file itself stays untouched.
+        directory = self._directory
+        # If the lock file names a pid that some other process has now, Postgres would refuse to start for ever. It
+        # passes over its own parents' pids, and this variable names one more of them; the file stays untouched.
         stale = recorded_postmaster(directory.cluster)
         environment = QUIET_ENVIRONMENT | ({"PG_GRANDPARENT_PID": str(stale.pid)} if stale else {})
         with (
@@ -257,8 +259,7 @@ class EmbeddedPostgres:
             # Taken here and inherited there: no moment passes in which the server seems to have no watchdog.
             if not flock_within(server, fcntl.LOCK_EX, STOP_SECONDS):
                 raise EmbeddedPostgresError(f"The watchdog of {directory.path} does not end: end it by hand.")
-            order |= {"cluster": str(directory.cluster), "users_lock": users}
-            order |= {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+            order |= {"cluster": str(directory.cluster), "users_lock": users} | identity(self._account)
             script = Path(__file__).with_name("postgres_watchdog.py")
             watchdog = subprocess.Popen(  # noqa: S603 - our own file under our own interpreter
                 [sys.executable, "-I", "-S", str(script), json.dumps(order)],
@@ -294,7 +295,8 @@ class EmbeddedPostgres:
             time.sleep(POLL_SECONDS)
         raise EmbeddedPostgresError(
             f"A Postgres runs on {directory.cluster} and does not let us in ({said}). If {directory.secrets_file} was "
-            f"replaced, put the old one back; else stop that server and try again. The end of its log: {directory.tail()}"
+            "replaced, put the old one back; else stop that server and try again. The end of its log: "
+            f"{directory.tail()}"
         )
 
     def _await_stopped(self) -> None:
@@ -303,9 +305,9 @@ class EmbeddedPostgres:
         while directory.is_watched() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         left = running_postmaster(directory.cluster)
-        if left and not stop_server(
-            left.pid, lambda: runs_here(left.pid, directory.cluster)
-        ):  # its watchdog was killed
+        if left is None:
+            return
+        if not stop_server(left.pid, lambda: runs_here(left.pid, directory.cluster)):  # its watchdog was killed
             raise EmbeddedPostgresError(f"The Postgres server, process {left.pid}, does not stop: end it by hand.")
 
     # --- Talking to it ------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from app.routers import (
     instruments,
     observations,
     patients,
+    reference,
     suitability,
     thresholds,
     trajectories,
@@ -40,6 +41,7 @@ ROUTERS = (
     suitability,
     thresholds,
     health,
+    reference,
 )
 
 

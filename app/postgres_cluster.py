@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from app.postgres_binaries import QUIET_ENVIRONMENT, Account, Binaries, EmbeddedPostgresError, last_line, run
+from app.postgres_binaries import QUIET_ENVIRONMENT, Account, Binaries, EmbeddedPostgresError, run, telling_line
 
 HOST = "127.0.0.1"
 BOOTSTRAP = "postgres"  # the superuser; nothing but the launcher logs in as it
@@ -17,8 +17,8 @@ RUNTIME_GROUP = "tidemark_runtime"  # what migrations grant table rights to
 DATABASE = "tidemark"
 LONGEST_SOCKET_PATH = 103  # bytes; the limit is 107 on Linux, 103 on macOS
 
-# Patient data must not reach the log: terse leaves out the DETAIL with the failing row, and `log` as the lowest level leaves
-# out the errors of statements altogether, whose texts quote rejected values. The application logs their codes.
+# Patient data must not reach the log: terse leaves out the DETAIL with the failing row, and `log` as the lowest level
+# leaves out the errors of statements altogether, whose texts quote rejected values. The application logs their codes.
 SETTINGS = {
     "cluster_name": "tidemark",
     "listen_addresses": HOST,
@@ -43,11 +43,11 @@ FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 
 
 class QueryError(Exception):
-    """psql could not connect, or the server refused a statement; carries psql's last line."""
+    """psql could not connect, or the server refused a statement; carries what psql said of it."""
 
 
 def make_cluster(cluster: Path, binaries: Binaries, account: Account | None, password: str, *, durable: bool) -> None:
-    """Made beside its place and renamed into it when whole: a killed initdb leaves nothing that looks like a cluster."""
+    """Made beside its place and renamed into it when whole: a killed initdb leaves nothing to be taken for one."""
     for leftover in cluster.parent.glob("postgres.new-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     if cluster.exists() and any(cluster.iterdir()):
@@ -64,7 +64,7 @@ def make_cluster(cluster: Path, binaries: Binaries, account: Account | None, pas
         answer = run([binaries.server / "initdb", *_initdb_options(staging, binaries.major, durable=durable)], account)
         if answer.returncode:
             raise EmbeddedPostgresError(
-                f"No Postgres could be made in {cluster.parent}: {last_line(answer.stderr)}. Put that right and try again."
+                f"No Postgres could be made in {cluster.parent}; put right and try again: {telling_line(answer.stderr)}"
             )
         (staging / "cluster").rename(cluster)
     finally:
@@ -72,7 +72,7 @@ def make_cluster(cluster: Path, binaries: Binaries, account: Account | None, pas
 
 
 def _initdb_options(staging: Path, major: int, *, durable: bool) -> list[str]:
-    # From 17 on Postgres brings C.UTF-8 itself: the same order on every system, macOS included, which has no such locale.
+    # From 17 on Postgres brings C.UTF-8 itself: the same order on every system, and where the system has none.
     builtin = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     return [
         f"--pgdata={staging / 'cluster'}",
@@ -81,7 +81,7 @@ def _initdb_options(staging: Path, major: int, *, durable: bool) -> list[str]:
         "--auth=scram-sha-256",
         "--encoding=UTF8",
         *(builtin if major >= 17 else ["--locale=C.UTF-8"]),
-        *([] if durable else ["--no-sync"]),
+        *([] if durable else ["--no-sync", "--wal-segsize=1"]),  # small files: a test suite makes and copies many
     ]
 
 
@@ -97,10 +97,10 @@ def server_command(binaries: Binaries, cluster: Path, port: int, *, durable: boo
 
 
 def query(psql: Path, port: int, password: str, script: str) -> str:
-    """Run a script as superuser. psql and not a driver: callers may sit in a running event loop, and need no library."""
+    """Run a script as superuser. By psql and not a driver: the caller may sit in a running event loop."""
     login = {
         "PGPASSWORD": password,  # never on the command line, which everybody may read
-        "PGREQUIREAUTH": "scram-sha-256",  # no other program on that port gets the password out of us (libpq 16 and newer)
+        "PGREQUIREAUTH": "scram-sha-256",  # libpq 16 on: a stranger on that port cannot ask for the password itself
         "PGPASSFILE": os.devnull,
         "PGSSLMODE": "disable",
         "PGCONNECT_TIMEOUT": "5",
@@ -116,7 +116,7 @@ def query(psql: Path, port: int, password: str, script: str) -> str:
         check=False,
     )
     if answer.returncode:
-        raise QueryError(last_line(answer.stderr))
+        raise QueryError(telling_line(answer.stderr))
     return answer.stdout.strip()
 
 
@@ -129,7 +129,7 @@ def identifier(name: str) -> str:
 
 
 def roles_script(owner_password: str, app_password: str) -> str:
-    """Make the three roles and the database where they are missing; safe to run again. Ends connected to no other database."""
+    """Make the three roles and the database where they are missing; safe to run again."""
     plain = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
     missing = "WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = "
     make_roles = "".join(

@@ -21,8 +21,8 @@ LOG_TAIL_LINES = 5
 class DataDirectory:
     """Three lock files decide everything: the kernel lets go of a lock when its holder dies, however it dies.
 
-    `starting` is held while somebody starts or leaves, `users` is shared by all who use the server, and `server` is held by
-    the watchdog for as long as it has one.
+    `starting` is held while somebody starts or leaves, `users` is shared by all who use the server, and `server` is
+    held by the watchdog for as long as it has one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,12 +57,13 @@ class DataDirectory:
             raise EmbeddedPostgresError(
                 f"{folder} cannot be made: set TIDEMARK_DATA_DIR to a place where this account may write."
             ) from None
-        if account:  # the server passes through here to its cluster and can read nothing else
+        if account:
             os.chown(folder, owner.uid, owner.gid)
-            folder.chmod(0o711)
+            if owner.uid != account.uid:  # the server must pass through here to its cluster, and can read nothing else
+                folder.chmod(0o711)
 
     def open(self, path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
-        """Open a file beside the cluster. It belongs to the directory's owner, so that root's visit locks nobody out."""
+        """Open a file beside the cluster. It belongs to the directory's owner: a visit of root must lock nobody out."""
         try:
             descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -88,8 +89,8 @@ class DataDirectory:
         with self.opened(self.path / "postgres-starting.lock") as lock:
             if not flock_within(lock, fcntl.LOCK_EX, LOCK_SECONDS):
                 raise EmbeddedPostgresError(
-                    f"Another program has been starting or stopping the Postgres of {self.path} for {LOCK_SECONDS:.0f} s: "
-                    "look at that program, or stop it, and try again."
+                    f"Another program has been starting or stopping the Postgres of {self.path} for {LOCK_SECONDS:.0f} "
+                    "seconds: look at that program, or stop it, and try again."
                 )
             yield
 
@@ -100,7 +101,8 @@ class DataDirectory:
             return lock
         os.close(lock)
         raise EmbeddedPostgresError(
-            f"The Postgres of {self.path} is stopping and does not come to an end: end its processes by hand. {self.tail()}"
+            f"The Postgres of {self.path} is stopping and does not come to an end: end its processes by hand. "
+            f"The end of its log: {self.tail()}"
         )
 
     def is_watched(self) -> bool:

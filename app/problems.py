@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,32 +20,118 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One entry of the catalogue. `meaning` is what the documentation says to do about it."""
+    """One entry of the catalogue: `cause` says when it is answered, `advice` what to do about it."""
 
     slug: str
     status: int
     title: str
-    meaning: str
+    advice: str
+    cause: str
+
+    @property
+    def type(self) -> str:
+        return f"/problems/{self.slug}"
 
 
-MALFORMED = Kind("malformed", 400, "The body cannot be read", "Send UTF-8 JSON without duplicate keys, NaN or NUL.")
-UNAUTHENTICATED = Kind("unauthenticated", 401, "No valid token", "Send `Authorization: Bearer <token>`.")
-FORBIDDEN = Kind("forbidden", 403, "Not for this role", "Use a token of a role that may do this.")
-NOT_FOUND = Kind("not-found", 404, "Not found", "There is no such thing, or it is not of your clinic.")
-METHOD = Kind("method-not-allowed", 405, "Method not allowed", "See the `Allow` header.")
-CONFLICT = Kind("conflict", 409, "It contradicts what is stored", "Read what is stored, then decide.")
-STALE = Kind("stale", 412, "It was changed since you read it", "Read it again, then decide; send its new `ETag`.")
-TOO_LARGE = Kind("too-large", 413, "The body is too large", "Send less at a time.")
-UNSUPPORTED = Kind("unsupported-format", 415, "Not a format we read", "Send `Content-Type: application/json`.")
-INVALID = Kind("invalid", 422, "The content breaks a rule", "`errors` names each place and rule.")
+MALFORMED = Kind(
+    "malformed",
+    400,
+    "The body cannot be read",
+    "Send UTF-8 JSON without duplicate keys, NaN or NUL.",
+    "The body is not JSON, or is JSON that two programs could read differently.",
+)
+UNAUTHENTICATED = Kind(
+    "unauthenticated",
+    401,
+    "No valid token",
+    "Send `Authorization: Bearer <token>`.",
+    "The request has no bearer token, or one that is unknown, expired or revoked.",
+)
+FORBIDDEN = Kind(
+    "forbidden",
+    403,
+    "Not for this role",
+    "Use a token of a role that may do this.",
+    "The token is valid, but its role may never do this.",
+)
+NOT_FOUND = Kind(
+    "not-found",
+    404,
+    "Not found",
+    "Check the address and the id, and that the token is of the right clinic.",
+    "Nothing of your clinic is known by this id or address. What belongs to another clinic answers exactly the same.",
+)
+METHOD = Kind(
+    "method-not-allowed",
+    405,
+    "Method not allowed",
+    "Use one of the methods in the `Allow` header.",
+    "The address exists, but this method is not one of its own.",
+)
+CONFLICT = Kind(
+    "conflict",
+    409,
+    "It contradicts what is stored",
+    "Read what is stored, then decide.",
+    "The content is sound by itself, but something already stored excludes it.",
+)
+STALE = Kind(
+    "stale",
+    412,
+    "It was changed since you read it",
+    "Read it again, then decide; send its new `ETag`.",
+    "`If-Match` names a version that is not the newest.",
+)
+TOO_LARGE = Kind(
+    "too-large",
+    413,
+    "The body is too large",
+    "Send less at a time.",
+    "The body is larger than this address accepts; it was not read to its end.",
+)
+UNSUPPORTED = Kind(
+    "unsupported-format",
+    415,
+    "Not a format we read",
+    "Send `Content-Type: application/json`.",
+    "The `Content-Type` of the request is missing, or names a format that is not read here.",
+)
+INVALID = Kind(
+    "invalid",
+    422,
+    "The content breaks a rule",
+    "Correct what `errors` names: each entry has the place and the rule.",
+    "The request could be read, but a value in its body, path, query or headers is not one we accept. Nothing of it "
+    "was stored.",
+)
 KEY_REUSED = Kind(
-    "key-reused", 422, "The key belongs to other content", "Make a new id or Idempotency-Key for new content."
+    "key-reused",
+    422,
+    "The key belongs to other content",
+    "Make a new id or Idempotency-Key for new content.",
+    "This id or Idempotency-Key was sent before, with other content. What was stored then is unchanged.",
 )
 PRECONDITION_REQUIRED = Kind(
-    "precondition-required", 428, "Say what the change is based on", "Send `If-Match` with the `ETag` you read."
+    "precondition-required",
+    428,
+    "Say what the change is based on",
+    "Send `If-Match` with the `ETag` you read.",
+    "A change was sent without the version it is based on, so that it could undo somebody else's unseen.",
 )
-INTERNAL = Kind("internal", 500, "Our fault", "Nothing was stored. Report the `X-Request-Id`.")
-UNAVAILABLE = Kind("unavailable", 503, "Not available right now", "Repeat after `Retry-After` seconds; it is safe to.")
+INTERNAL = Kind(
+    "internal",
+    500,
+    "Our fault",
+    "Report the `X-Request-Id`. A write is safe to repeat with the same id or Idempotency-Key.",
+    "A defect of the service. Repeating the request will most likely meet it again.",
+)
+UNAVAILABLE = Kind(
+    "unavailable",
+    503,
+    "Not available right now",
+    "Repeat after `Retry-After` seconds; a write with the same id or Idempotency-Key.",
+    "The database is busy or away.",
+)
 
 CATALOGUE: Final[Mapping[type[AppError], Kind]] = {
     errors.MalformedError: MALFORMED,
@@ -53,14 +139,15 @@ CATALOGUE: Final[Mapping[type[AppError], Kind]] = {
     errors.ForbiddenError: FORBIDDEN,
     errors.NotFoundError: NOT_FOUND,
     errors.ConflictError: CONFLICT,
-    errors.PreconditionRequiredError: PRECONDITION_REQUIRED,
-    errors.StaleError: STALE,
     errors.TooLargeError: TOO_LARGE,
     errors.UnsupportedFormatError: UNSUPPORTED,
     errors.InvalidError: INVALID,
     errors.KeyReusedError: KEY_REUSED,
+    errors.PreconditionRequiredError: PRECONDITION_REQUIRED,
+    errors.StaleError: STALE,
     errors.UnavailableError: UNAVAILABLE,
 }
+KINDS: Final = tuple(sorted({*CATALOGUE.values(), METHOD, INTERNAL}, key=lambda kind: (kind.status, kind.slug)))
 _BY_STATUS: Final = {kind.status: kind for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD, TOO_LARGE)}
 
 
@@ -71,17 +158,28 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _from_http)
 
 
-def response(
-    kind: Kind, detail: str, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None
-) -> Response:
-    body = {
-        "type": f"/problems/{kind.slug}",
+def body(kind: Kind, detail: str, faults: Iterable[Fault] = ()) -> dict[str, Any]:
+    return {
+        "type": kind.type,
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
         "errors": [{"pointer": f.pointer, "code": f.code, "message": f.message} for f in faults],
     }
-    return Response(json.dumps(body), kind.status, headers, MEDIA_TYPE)
+
+
+def example(kind: Kind) -> dict[str, Any]:
+    """An error of this kind, as a client may get it."""
+    if kind is not INVALID:
+        return body(kind, kind.advice)
+    fault = Fault("/responses/3", "not_a_choice", "item 4 has no such answer")
+    return body(kind, "The responses do not fit the instrument.", [fault])
+
+
+def response(
+    kind: Kind, detail: str, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(json.dumps(body(kind, detail, faults)), kind.status, headers, MEDIA_TYPE)
 
 
 async def _from_app_error(_: Request, error: Exception) -> Response:
@@ -105,7 +203,7 @@ async def _from_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # same
     kind = _BY_STATUS.get(error.status_code, MALFORMED if error.status_code < 500 else INTERNAL)
     headers = {"Allow": ", ".join(_methods(request))} if kind is METHOD else None
-    return response(kind, kind.meaning, headers=headers)
+    return response(kind, kind.advice, headers=headers)
 
 
 def _methods(request: Request) -> list[str]:

@@ -129,7 +129,7 @@ class Assessment(SQLModel, table=True):
             "instrument",
             "taken_at",
             "id",
-            postgresql_include=["version", "status", "received_at", "instrument_version", "validity", "total"],
+            postgresql_include=["version", "status", "received_at", "validity", "total", "responses"],
         ),
         # The rare corrections of a patient, so that a history read need not probe each form for a later version.
         Index(

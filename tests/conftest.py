@@ -106,6 +106,14 @@ async def other_api(app: FastAPI, database: Database, other_clinic: Clinic) -> A
 
 
 @pytest.fixture
+async def admin(app: FastAPI, database: Database, clinic: Clinic) -> AsyncIterator[Api]:
+    """An administrator of the test's own clinic."""
+    api = await client(app, database, clinic, Role.ADMIN)
+    async with api.http:
+        yield api
+
+
+@pytest.fixture
 async def researcher(app: FastAPI, database: Database, clinic: Clinic) -> AsyncIterator[Api]:
     """A researcher of the test's own clinic."""
     api = await client(app, database, clinic, Role.RESEARCHER)

@@ -1,6 +1,7 @@
 """Check-ins: filled forms with their scores."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -16,11 +17,11 @@ from app.deps import (
     link_next,
 )
 from app.paging import Position, cut
-from app.schemas.assessments import AlertAnswer, AssessmentAnswer, AssessmentSubmit, Status
+from app.schemas.assessments import AlertAnswer, AssessmentAnswer, AssessmentSubmit, ContextAnswer, Status
 from app.schemas.fields import Id, Page, Timestamp
 from app.schemas.instruments import ScoreAnswer
 from app.services import assessments
-from app.services.assessments import AssessmentFilter, ScoredAssessment
+from app.services.assessments import AssessmentFilter, AssessmentInView, ScoredAssessment
 
 router = APIRouter(prefix="/v1/assessments", tags=["assessments"], route_class=StrictRoute)
 
@@ -32,11 +33,11 @@ async def submit_assessment(
     database: DatabaseDep, actor: Writer, form: AssessmentSubmit, key: IdempotencyKeyDep
 ) -> Response:
     """Score and store one filled form. Safe to repeat: the same `id` or `Idempotency-Key` is stored once."""
-    assessment, replayed = await assessments.record_assessment(database, actor, form, key)
-    headers = {"Location": f"{router.prefix}/{assessment.id}", "ETag": _etag(assessment.version)}
+    found, replayed = await assessments.record_assessment(database, actor, form, key)
+    headers = {"Location": f"{router.prefix}/{found.assessment.id}", "ETag": _etag(found.assessment.version)}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
-    body = _answer(assessment).model_dump_json()
+    body = _answer(found).model_dump_json()
     return Response(body, 201, headers, "application/json")
 
 
@@ -71,23 +72,24 @@ async def list_assessments(
     response: Response,
 ) -> Page[AssessmentAnswer]:
     found = await assessments.find_assessments(session, actor, wanted, page)
-    rows, cursor = cut(found, page, lambda row: Position(row.taken_at, row.id))
+    rows, cursor = cut(found, page, lambda row: Position(row.assessment.taken_at, row.assessment.id))
     link_next(request, response, cursor)
     return Page(data=[_answer(row) for row in rows], next_cursor=cursor)
 
 
 @router.get("/{assessment_id}", summary="One check-in, newest version")
 async def get_assessment(actor: Reader, session: SessionDep, assessment_id: Id, response: Response) -> AssessmentAnswer:
-    assessment = await assessments.get_assessment(session, actor, assessment_id)
-    response.headers["ETag"] = _etag(assessment.version)
-    return _answer(assessment)
+    found = await assessments.get_assessment(session, actor, assessment_id)
+    response.headers["ETag"] = _etag(found.assessment.version)
+    return _answer(found)
 
 
 def _etag(version: int) -> str:
     return f'"{version}"'
 
 
-def _answer(assessment: ScoredAssessment) -> AssessmentAnswer:
+def _answer(found: AssessmentInView) -> AssessmentAnswer:
+    assessment, context = found.assessment, found.placed.context
     return AssessmentAnswer(
         id=assessment.id,
         version=assessment.version,
@@ -101,6 +103,12 @@ def _answer(assessment: ScoredAssessment) -> AssessmentAnswer:
         language=assessment.language,
         responses=list(assessment.responses),
         score=ScoreAnswer.of(assessment.score),
+        context=ContextAnswer(
+            episode_id=None if found.placed.episode_id is None else UUID(found.placed.episode_id),
+            dose_number=context.dose_number,
+            hours_since_dose=context.hours_since_dose,
+            recall_after_dose=context.recall_after_dose,
+        ),
         alerts=_alerts(assessment),
     )
 

@@ -15,7 +15,9 @@ from app.services.assessments import score_or_refuse
 router = APIRouter(prefix="/v1/instruments", tags=["instruments"], route_class=StrictRoute)
 
 Reader = Annotated[Actor, Depends(allowed(Permission.READ_INSTRUMENTS))]
-Reference = Annotated[str, Path(description="`phq-9`, or `phq-9@1` for a certain version", max_length=50)]
+Reference = Annotated[
+    str, Path(description="`phq-9`, or `phq-9@1` for a certain version", max_length=50, examples=["phq-9"])
+]
 
 
 @router.get("", summary="All instruments")

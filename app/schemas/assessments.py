@@ -48,6 +48,17 @@ class AlertAnswer(Answer):
     label: str
 
 
+class ContextAnswer(Answer):
+    """Where the form stands among the doses of its episode: derived, never typed in."""
+
+    episode_id: Id | None
+    dose_number: int | None = Field(description="of the nearest preceding dose, from 1")
+    hours_since_dose: float | None
+    recall_after_dose: float | None = Field(
+        description="Share of the recall window after that dose: 25 hours after one, a two-week form is at 0.07."
+    )
+
+
 class AssessmentAnswer(Answer):
     model_config = ConfigDict(
         json_schema_extra={
@@ -80,6 +91,12 @@ class AssessmentAnswer(Answer):
                     "critical_items": [{"item": 9, "code": "self_harm", "raised": False}],
                     "functional_difficulty": 1,
                 },
+                "context": {
+                    "episode_id": "019a9c1e-6b00-7000-8000-00000000000e",
+                    "dose_number": 2,
+                    "hours_since_dose": 25.5,
+                    "recall_after_dose": 0.0758928571428571,
+                },
                 "alerts": [],
             }
         }
@@ -97,4 +114,5 @@ class AssessmentAnswer(Answer):
     language: str
     responses: list[int | None]
     score: ScoreAnswer
+    context: ContextAnswer
     alerts: list[AlertAnswer] = Field(description="Critical items answered on this form, whatever the total.")

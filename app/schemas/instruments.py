@@ -1,10 +1,11 @@
 """Instruments as clients see them, and scores."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, StrictInt
 
 from app.schemas.fields import Answer, Body, Total
+from app.scoring import get_instrument, score
 from app.scoring.model import Direction, Inequality, Instrument, Score, ThresholdKind, Validity
 
 
@@ -112,6 +113,8 @@ class InstrumentSummary(Answer):
 class InstrumentAnswer(InstrumentSummary):
     """A questionnaire whole: wording, rules, thresholds, sources, licence."""
 
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(example=_instrument_example()))
+
     instruction: str
     items: list[ItemAnswer]
     recall_label: str
@@ -168,12 +171,14 @@ class ScoreAnswer(Answer):
         return cls.model_validate(score)
 
 
+EXAMPLE_RESPONSES: Final = [2, 1, 3, 2, 0, 1, 1, 0, 0, 1]  # of a PHQ-9 with its difficulty question
+
 Responses = Annotated[
     list[StrictInt | None],
     Field(
         max_length=100,
         description="One integer or null (not answered) for each item, in item order.",
-        examples=[[2, 1, 3, 2, 0, 1, 1, 0, 0, 1]],
+        examples=[EXAMPLE_RESPONSES],
     ),
 ]
 
@@ -181,7 +186,7 @@ Responses = Annotated[
 class ScoreRequest(Body):
     """Answers to score without storing them."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"responses": [2, 1, 3, 2, 0, 1, 1, 0, 0, 1]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"responses": [*EXAMPLE_RESPONSES]}})
 
     responses: Responses
 
@@ -189,5 +194,18 @@ class ScoreRequest(Body):
 class ScoreResult(Answer):
     """A score, and the version of the rules that made it."""
 
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(example=_score_example()))
+
     instrument: str
     score: ScoreAnswer
+
+
+def _instrument_example() -> dict[str, Any]:
+    """The shortest instrument, whole."""
+    return InstrumentAnswer.of(get_instrument("phq-2")).model_dump(mode="json")
+
+
+def _score_example() -> dict[str, Any]:
+    phq_9 = get_instrument("phq-9")
+    result = ScoreResult(instrument=phq_9.key, score=ScoreAnswer.of(score(phq_9, EXAMPLE_RESPONSES)))
+    return result.model_dump(mode="json")

@@ -1,31 +1,21 @@
 """The one shape of every error (RFC 9457)."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, Field
 
 
 class ProblemFault(BaseModel):
-    pointer: str
+    """One thing wrong with the input."""
+
+    pointer: str = Field(description="JSON pointer into the body, or `query/`, `path/`, `header/` and a name.")
     code: str
-    message: str
+    message: str = Field(description="For people. Never repeats the input.")
 
 
 class Problem(BaseModel):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "/problems/invalid",
-                "title": "The content breaks a rule",
-                "status": 422,
-                "detail": "1 thing is wrong with the content.",
-                "errors": [
-                    {"pointer": "/responses/3", "code": "not_a_choice", "message": "This item has no such answer."}
-                ],
-            }
-        }
-    )
+    """Every error has this shape."""
 
-    type: str
+    type: str = Field(description="Address of the page that explains it; stable, to be branched on.")
     title: str
     status: int
-    detail: str
+    detail: str = Field(description="For people. Never repeats the input.")
     errors: list[ProblemFault]

@@ -1,4 +1,4 @@
-"""One patient's course on one instrument."""
+"""One patient's course on one instrument, as clients see it. Field by field what the core found."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -32,15 +32,21 @@ class BaselineAnswer(Answer):
     total: Total
 
 
-class PointAnswer(Answer):
+class FormAnswer(Answer):
+    """One form in short."""
+
     assessment_id: Id
     taken_at: datetime
     total: Total | None
+
+
+class PointAnswer(FormAnswer):
     validity: Validity
     severity: SeverityAnswer | None
-    sem: float | None = Field(
-        description="Standard error of measurement in points; null where no reliability is known."
-    )
+    sem: float | None = Field(description="Standard error of measurement, points; null where none is known.")
+    dose_number: int | None = Field(description="of the nearest preceding dose, from 1")
+    hours_since_dose: float | None
+    recall_after_dose: float | None = Field(description="Share of the recall window after that dose, 0 to 1.")
     change: Total | None = Field(description="Points since baseline; negative is lower than at baseline.")
     percent_change: float | None = Field(description="null where the baseline is 0")
 
@@ -82,13 +88,177 @@ class LatestAnswer(Answer):
     category_rule: CategoryRule
 
 
+class SlopeAnswer(Answer):
+    """Points per week, with bounds where there are any."""
+
+    per_week: float
+    low: float | None
+    high: float | None
+    level: float
+    reason: str | None = Field(description="Why there are no bounds.")
+
+
+class MannKendallAnswer(Answer):
+    s: int
+    z: float
+    p: float
+    method: Literal["exact", "normal"]
+
+
+class WithheldAnswer(Answer):
+    quantity: str
+    reason: str
+
+
+class TrendAnswer(Answer):
+    """How totals move from the baseline on. No arrow without n and dates."""
+
+    n: int
+    left_out: int = Field(description="forms without a total")
+    first_at: datetime | None
+    last_at: datetime | None
+    span_days: float
+    theil_sen: SlopeAnswer | None
+    ols: SlopeAnswer | None
+    mann_kendall: MannKendallAnswer | None
+    reasons: list[WithheldAnswer]
+
+
+class SuddenChangeAnswer(Answer):
+    """A sudden gain or loss between two neighbouring forms (Tang and DeRubeis 1999)."""
+
+    kind: Literal["gain", "loss"]
+    before_id: Id
+    after_id: Id
+    magnitude: float
+    days: float
+    reversed_by: Id | None
+
+
+class AfterAnswer(Answer):
+    """The form found in one window after a dose."""
+
+    form: FormAnswer | None
+    hours_after: float | None
+    recall_after_dose: float | None
+    effect: Total | None
+    standard_error: float | None = Field(description="of the difference in a person who did not change, points")
+    not_estimable: str | None
+
+
+class SessionAnswer(Answer):
+    """What came before and after one dose. Time order is not cause."""
+
+    treatment_session_id: Id
+    dose_number: int
+    started_at: datetime
+    rules: str
+    before: FormAnswer | None
+    hours_before: float | None
+    after: dict[str, AfterAnswer]
+    effect: Total | None
+    standard_error: float | None
+    effect_window: str | None
+    not_estimable: str | None
+
+
+class WorseItemAnswer(Answer):
+    item: int
+    before: int | None
+    after: int
+    reason: str
+
+
+class WorseAnswer(Answer):
+    """A form within days after a dose that is reliably worse, or has a critical answer that is new or higher."""
+
+    treatment_session_id: Id
+    dose_number: int
+    before: FormAnswer | None
+    after: FormAnswer
+    hours_after: float
+    change: Total | None
+    rule: str | None
+    reasons: list[str]
+    items: list[WorseItemAnswer]
+
+
+class RemissionAnswer(Answer):
+    rule: str | None
+    first_remission_at: datetime | None
+    last_without_at: datetime | None
+    hours_to_remission: float | None
+    doses_to_remission: int | None
+    relapse_at: datetime | None
+    days_sustained: float | None
+    days_sustained_low: float | None
+    days_sustained_high: float | None
+    censored: bool | None
+    censored_at: datetime | None
+    reason: str | None
+
+
+class DurabilityAnswer(Answer):
+    """How long a response lasts. Onset and end lie between two forms; a missed form is never a success."""
+
+    rule: str
+    response_rule: str | None
+    first_response_at: datetime | None
+    last_without_at: datetime | None = Field(description="last form before it that was no response")
+    hours_to_response: float | None = Field(description="from the start of the first dose")
+    doses_to_response: int | None
+    lost_at: datetime | None = Field(description="first form that was a response no longer")
+    days_sustained: float | None = Field(description="a lower bound while censored")
+    days_sustained_low: float | None
+    days_sustained_high: float | None
+    censored: bool | None = Field(description="no loss was seen up to the last form")
+    censored_at: datetime | None
+    reason: str | None
+    remission: RemissionAnswer
+    judged: int
+    kept_out_by_recall: int = Field(description="forms whose recall window speaks mostly of the time before a dose")
+    incomplete: int
+    observed_until: datetime | None
+
+
+class OnTrackAnswer(Answer):
+    rule: str
+    statement: str
+    met: bool | None
+    reason: str
+    check_ins: int
+    flagged_at: datetime | None
+    worsening_rule: str | None
+    latest_improved: bool | None
+
+
+class CompletenessAnswer(Answer):
+    """One check-in a week is expected for eight weeks after the first dose, and one after the last (our judgement)."""
+
+    expected: int
+    received: int
+    late: int
+    missing: int
+    pending: int
+    unexpected: int
+    received_rate: float | None
+
+
 class TrajectoryAnswer(Answer):
     """Scores in order with what they amount to since baseline. Not a diagnosis; time order is not cause."""
 
     patient_id: Id
     instrument: str
+    episode_id: Id | None
     known_at: datetime
     baseline: BaselineAnswer | None
     no_baseline: str | None = Field(description="Why there is no baseline.")
     points: list[PointAnswer]
     latest: LatestAnswer | None = Field(description="null until there is a scored form after the baseline.")
+    trend: TrendAnswer
+    sudden_changes: list[SuddenChangeAnswer]
+    sessions: list[SessionAnswer]
+    worse_after_dose: list[WorseAnswer]
+    durability: DurabilityAnswer
+    completeness: CompletenessAnswer | None = Field(description="null without a dose")
+    on_track: OnTrackAnswer

@@ -172,7 +172,9 @@ class WorkedExample:
     source: str = "arithmetic"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    frozen=True, slots=True, kw_only=True, eq=False
+)  # equal to itself alone, so that results can be cached by it
 class Instrument:
     """A questionnaire with everything that is true of it. One declaration per file, read by all else."""
 

@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import floor
 from typing import Final
 
 from app.scoring.model import (
-    Answer,
     Criterion,
     CriticalFinding,
     Instrument,
-    Item,
     Score,
     Screen,
     ScreenResult,
@@ -23,6 +22,8 @@ from app.scoring.model import (
 HALF: Final = Fraction(1, 2)  # points; a prorated total is rounded half up to find its band (judgement: none published)
 
 Answers = Mapping[int, int | None]  # item number -> chosen value, None where unanswered
+Choices = Mapping[int, frozenset[int]]  # item number -> values of its answers
+Total = int | Fraction  # whole unless something is missing: exact either way, and the common case stays cheap
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +74,26 @@ def score(instrument: Instrument, responses: Sequence[int | None]) -> Score:
     >>> score(get_instrument("phq-9"), [2, None, 3, 2, 0, 1, 1, 0, 0]).total
     10.125
     """
-    answers = _check(instrument, responses)
-    scored = instrument.scored_items
-    missing = tuple(item.number for item in scored if answers[item.number] is None)
-    total = _prorated_sum(answers, [item.number for item in scored], instrument.missing.at_most)
+    layout = _layout(instrument)
+    answers = _check(instrument, layout, responses)
+    missing = tuple(number for number in layout.scored if answers[number] is None)
+    total = _prorated_sum(answers, layout.scored, instrument.missing.at_most)
     if total is not None:
         total *= instrument.multiplier
     return Score(
-        instrument=instrument.key,
+        instrument=layout.key,
         total=_number(total),
-        minimum=instrument.minimum,
-        maximum=instrument.maximum,
+        minimum=layout.minimum,
+        maximum=layout.maximum,
         validity=_validity(total, missing),
-        answered=len(scored) - len(missing),
+        answered=len(layout.scored) - len(missing),
         missing=missing,
         subscales={subscale.code: _subscale(subscale, answers) for subscale in instrument.subscales},
         severity=_band(instrument.bands, total),
-        screens=tuple(ScreenResult(screen.code, _met(instrument, screen, answers)) for screen in instrument.screens),
+        screens=_screens(instrument, layout, answers, missing),
         critical_items=_critical_items(instrument, answers),
         functional_difficulty=answers[instrument.functional_item] if instrument.functional_item else None,
     )
-
-
-# --- Check ------------------------------------------------------------------------------------------------------------
 
 
 def severity_of(instrument: Instrument, total: float) -> SeverityBand | None:
@@ -116,58 +114,83 @@ def severity_of(instrument: Instrument, total: float) -> SeverityBand | None:
     return _band(instrument.bands, Fraction(total))
 
 
-def _check(instrument: Instrument, responses: Sequence[int | None]) -> Answers:
+# --- Layout -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What every form of an instrument is read by, worked out from its declaration once."""
+
+    key: str
+    fewest: int  # responses; items after these may be left out
+    choices: Choices  # of every item, in item order
+    scored: tuple[int, ...]  # item numbers
+    minimum: int  # points, of the total
+    maximum: int  # same
+
+
+@lru_cache(maxsize=64)  # the declared instruments several times over; a limit for made-up ones alone
+def _layout(instrument: Instrument) -> _Layout:
+    return _Layout(
+        key=instrument.key,
+        fewest=max(item.number for item in instrument.items if item.required),
+        choices={item.number: frozenset(answer.value for answer in item.answers) for item in instrument.items},
+        scored=tuple(item.number for item in instrument.scored_items),
+        minimum=instrument.minimum,
+        maximum=instrument.maximum,
+    )
+
+
+# --- Check ------------------------------------------------------------------------------------------------------------
+
+
+def _check(instrument: Instrument, layout: _Layout, responses: Sequence[int | None]) -> Answers:
     """The answers by item number, items left out as None; raises with every fault found."""
-    faults = [*_length_faults(instrument, len(responses)), *_answer_faults(instrument, responses)]
+    faults = [*_length_faults(instrument, layout, len(responses)), *_answer_faults(layout, responses)]
     if faults:
         raise ResponseError(tuple(faults))
-    left_out = len(instrument.items) - len(responses)
-    return {
-        item.number: answer for item, answer in zip(instrument.items, [*responses, *[None] * left_out], strict=True)
-    }
+    left_out = len(layout.choices) - len(responses)
+    return dict(zip(layout.choices, [*responses, *[None] * left_out], strict=True))
 
 
-def _length_faults(instrument: Instrument, given: int) -> Iterable[ResponseFault]:
-    most = len(instrument.items)
-    least = max(item.number for item in instrument.items if item.required)
+def _length_faults(instrument: Instrument, layout: _Layout, given: int) -> Iterable[ResponseFault]:
+    least, most = layout.fewest, len(layout.choices)
     if not least <= given <= most:
         wanted = f"{least}" if least == most else f"{least} to {most}"
         yield ResponseFault(None, "wrong_length", f"{instrument.id} takes {wanted} responses, {given} were given")
 
 
-def _answer_faults(instrument: Instrument, responses: Sequence[object]) -> Iterable[ResponseFault]:
-    for index, (item, answer) in enumerate(zip(instrument.items, responses, strict=False)):
+def _answer_faults(layout: _Layout, responses: Sequence[object]) -> Iterable[ResponseFault]:
+    for index, ((number, choices), answer) in enumerate(zip(layout.choices.items(), responses, strict=False)):
         if answer is None:
             continue
         # Not isinstance: True is an int to Python, and 1.0 equals 1, but neither is a box somebody ticked.
         if type(answer) is not int:
-            yield ResponseFault(index, "not_an_integer", f"item {item.number} takes a whole number or null")
-        elif answer not in _values(item.answers):
-            yield ResponseFault(index, "not_a_choice", f"item {item.number} has no such answer")
-
-
-def _values(answers: Iterable[Answer]) -> frozenset[int]:
-    return frozenset(answer.value for answer in answers)
+            yield ResponseFault(index, "not_an_integer", f"item {number} takes a whole number or null")
+        elif answer not in choices:
+            yield ResponseFault(index, "not_a_choice", f"item {number} has no such answer")
 
 
 # --- Totals -----------------------------------------------------------------------------------------------------------
 
 
-def _prorated_sum(answers: Answers, numbers: Sequence[int], missing_allowed: int) -> Fraction | None:
+def _prorated_sum(answers: Answers, numbers: Sequence[int], missing_allowed: int) -> Total | None:
     """Person mean of the answered items times the number of items; None when too many are missing."""
     given = [answer for number in numbers if (answer := answers[number]) is not None]
+    if len(given) == len(numbers):
+        return sum(given)
     if not given or len(numbers) - len(given) > missing_allowed:
         return None
     return Fraction(sum(given) * len(numbers), len(given))
 
 
-def _number(value: Fraction | None) -> int | float | None:
+def _number(value: Total | None) -> int | float | None:
     if value is None:
         return None
     return value.numerator if value.denominator == 1 else float(value)
 
 
-def _validity(total: Fraction | None, missing: tuple[int, ...]) -> Validity:
+def _validity(total: Total | None, missing: tuple[int, ...]) -> Validity:
     if total is None:
         return Validity.INCOMPLETE
     return Validity.PRORATED if missing else Validity.VALID
@@ -177,23 +200,30 @@ def _subscale(subscale: Subscale, answers: Answers) -> int | float | None:
     return _number(_prorated_sum(answers, subscale.items, subscale.missing_allowed))
 
 
-def _band(bands: Iterable[SeverityBand], total: Fraction | None) -> SeverityBand | None:
+def _band(bands: Iterable[SeverityBand], total: Total | None) -> SeverityBand | None:
     if total is None:
         return None
-    rounded = floor(total + HALF)
+    rounded = total if isinstance(total, int) else floor(total + HALF)
     return next((band for band in bands if band.minimum <= rounded <= band.maximum), None)
 
 
 # --- Screens ----------------------------------------------------------------------------------------------------------
 
 
-def _met(instrument: Instrument, screen: Screen, answers: Answers) -> bool | None:
-    """Whether the screen holds on every way the missing items could be filled in, on none, or on some (None)."""
-    if screen.criteria:
-        outcomes = _criteria_outcomes(instrument, screen.criteria, answers)
-    else:
-        outcomes = {_total_meets(screen, total) for total in _extreme_totals(instrument, answers)}
-    return outcomes.pop() if len(outcomes) == 1 else None
+def _screens(
+    instrument: Instrument, layout: _Layout, answers: Answers, missing: Sequence[int]
+) -> tuple[ScreenResult, ...]:
+    """Whether each screen holds on every way the missing items could be filled in, on none, or on some (None)."""
+    open_choices = {number: layout.choices[number] for number in missing}
+    extremes = _extreme_totals(instrument, layout, answers, open_choices)
+    results = []
+    for screen in instrument.screens:
+        if screen.criteria:
+            outcomes = _criteria_outcomes(screen.criteria, answers, open_choices)
+        else:
+            outcomes = {_total_meets(screen, total) for total in extremes}
+        results.append(ScreenResult(screen.code, outcomes.pop() if len(outcomes) == 1 else None))
+    return tuple(results)
 
 
 def _total_meets(screen: Screen, total: int) -> bool:
@@ -202,30 +232,38 @@ def _total_meets(screen: Screen, total: int) -> bool:
     return screen.total_at_most is not None and total <= screen.total_at_most
 
 
-def _extreme_totals(instrument: Instrument, answers: Answers) -> tuple[int, int]:
+def _extreme_totals(
+    instrument: Instrument, layout: _Layout, answers: Answers, open_choices: Choices
+) -> tuple[int, int]:
     """Lowest and highest total still possible. A cut-point is monotone, so these two settle all in between."""
-    possible = [_possible(item, answers) for item in instrument.scored_items]
-    return instrument.multiplier * sum(map(min, possible)), instrument.multiplier * sum(map(max, possible))
+    given = sum(answers[number] or 0 for number in layout.scored)
+    lowest, highest = (given + sum(map(extreme, open_choices.values())) for extreme in (min, max))
+    return instrument.multiplier * lowest, instrument.multiplier * highest
 
 
-def _possible(item: Item, answers: Answers) -> frozenset[int]:
-    answer = answers[item.number]
-    return _values(item.answers) if answer is None else frozenset((answer,))
-
-
-def _criteria_outcomes(instrument: Instrument, criteria: Sequence[Criterion], answers: Answers) -> set[bool]:
+def _criteria_outcomes(criteria: Sequence[Criterion], answers: Answers, open_choices: Choices) -> set[bool]:
     """Every outcome the form can still have.
 
     Criteria share items, so each one open does not mean all can hold at once. The counts of all criteria are
-    therefore carried together, as the set of count vectors that some filling-in reaches, item by item. A count is
-    capped where more would change nothing: the set stays small (36 vectors for the PCL-5) however many are missing.
+    therefore carried together: from the one vector of counts that the answers given make, to the set of vectors that
+    some filling-in reaches, missing item by missing item. A count is capped where more would change nothing: the set
+    stays small (36 vectors for the PCL-5) however many are missing.
     """
     caps = tuple(c.at_least if c.at_most is None else c.at_most + 1 for c in criteria)
-    reached = {(0,) * len(criteria)}
-    for item in instrument.scored_items:
-        steps = {_endorsed(criteria, item.number, value) for value in _possible(item, answers)}
+    reached = {tuple(min(_endorsements(c, answers), cap) for c, cap in zip(criteria, caps, strict=True))}
+    for number, choices in open_choices.items():
+        steps = {_endorsed(criteria, number, value) for value in choices}
         reached = {_add(counts, step, caps) for counts in reached for step in steps}
     return {all(map(_holds, criteria, counts)) for counts in reached}
+
+
+def _endorsements(criterion: Criterion, answers: Answers) -> int:
+    """How many of the answers given count towards the criterion."""
+    count = 0
+    for number, at_least in criterion.endorsed_at.items():
+        answer = answers[number]
+        count += answer is not None and answer >= at_least
+    return count
 
 
 def _endorsed(criteria: Sequence[Criterion], number: int, value: int) -> tuple[int, ...]:

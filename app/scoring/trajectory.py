@@ -21,12 +21,12 @@ from app.scoring.score import severity_of
 from app.scoring.session_effect import SessionEffect, session_effects
 from app.scoring.sudden_gains import SuddenChange, sudden_gains
 from app.scoring.timeline import instant
-from app.scoring.treatment import Baseline, Context, Dose, NoBaseline, context, numbered
+from app.scoring.treatment import Baseline, Context, Dose, NoBaseline, context
 from app.scoring.trend import Trend, trend
 from app.scoring.worse_after_dose import FormPoint, WorseAfterDose, worse_after_dose
 
-FOLLOW_UP: Final = timedelta(weeks=8)  # after the last dose; judgement: studies ask weekly to week 8 (Albott 2018)
 WEEK: Final = timedelta(weeks=1)
+WEEKLY_FOR: Final = 8 * WEEK  # after the first dose; judgement: studies ask weekly to week 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +159,11 @@ def _sudden_changes(instrument: Instrument, points: Sequence[Point]) -> tuple[Su
 
 
 def _completeness(points: Sequence[Point], doses: Sequence[Dose], as_of: datetime) -> Completeness | None:
-    """One check-in is expected each week from the first dose until eight weeks after the last (judgement)."""
+    """One check-in is expected each week for eight weeks after the first dose, and one after the last (judgement)."""
     if not doses:
         return None
-    times = [instant(numbered_dose.dose.started_at) for numbered_dose in numbered(doses)]
-    weeks = (times[-1] + FOLLOW_UP - times[0]) // WEEK
-    expected = [times[0] + week * WEEK for week in range(1, weeks + 1)]
-    received = [point.at for point in points if times[0] < point.at <= times[-1] + FOLLOW_UP + WEEK]
+    times = sorted(instant(dose.started_at) for dose in doses)
+    last = max(times[0] + WEEKLY_FOR, times[-1] + WEEK)
+    expected = [times[0] + week * WEEK for week in range(1, (last - times[0]) // WEEK + 1)]
+    received = [point.at for point in points if times[0] < point.at <= last + WEEK]
     return completeness(expected, WEEKLY_CHECK_IN, received, as_of=as_of)

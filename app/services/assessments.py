@@ -13,14 +13,16 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
-from app.db import Database
+from app.db import Database, driver_connection
 from app.errors import Fault, InvalidError, KeyReusedError, NotFoundError
 from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.assessments import AssessmentSubmit
 from app.schemas.fields import offset_minutes
 from app.scoring import ResponseError, UnknownInstrumentError, get_instrument, score
+from app.scoring.episode import PlacedContext, place
 from app.scoring.model import Instrument, Score
+from app.services.histories import History, find_histories, history_from_json, history_sql
 from app.services.idempotency import fingerprint
 from app.tables import Assessment
 
@@ -28,7 +30,7 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=5)  # how far ahead of ours a sender'
 
 # One statement is one round trip and one transaction. The clinic is bound by the first part, which the others read
 # from, so that it is set before any policy is asked. A taken key or id writes nothing: who lost reads what is stored.
-_INSERT: Final = """
+INSERT_ASSESSMENT: Final = f"""
 WITH tenant AS MATERIALIZED (SELECT set_config('app.clinic_id', $1::text, true)::uuid AS clinic_id),
 keyed AS (
     INSERT INTO idempotency_key (clinic_id, principal_id, key, fingerprint, resource_id, created_at)
@@ -48,7 +50,10 @@ keyed AS (
     SELECT clinic_id, $17::uuid, $10::timestamptz, $14::uuid, $18::text, 'assessment.create', $3::uuid, stored.id
     FROM tenant, stored
 )
-SELECT id FROM stored
+SELECT (SELECT id FROM stored) AS stored_id, (
+    SELECT json_agg(history) FROM tenant
+    CROSS JOIN LATERAL ({history_sql("tenant.clinic_id", "ARRAY[$3::uuid]", "$10::timestamptz")} OFFSET 0) history
+) AS history
 """
 
 _FIND_KEY: Final = """
@@ -75,23 +80,31 @@ class ScoredAssessment:
     score: Score
 
 
+@dataclass(frozen=True, slots=True)
+class AssessmentInView:
+    """A stored form and where it stands in the treatment: derived when it is looked at, because sessions come late."""
+
+    assessment: ScoredAssessment
+    placed: PlacedContext
+
+
 async def record_assessment(
     database: Database, actor: Actor, form: AssessmentSubmit, idempotency_key: str | None
-) -> tuple[ScoredAssessment, bool]:
+) -> tuple[AssessmentInView, bool]:
     """Scores and stores a check-in. Returns it, and whether it was a repeat of one stored before."""
     received_at = datetime.now(UTC)
     assessment = _scored(form, received_at)
     content = fingerprint("assessment.create", form.model_dump(mode="json"))
     try:
-        stored = await database.fetch_alone(_INSERT, *_values(actor, assessment, content, idempotency_key))
+        (row,) = await database.fetch_alone(INSERT_ASSESSMENT, *_values(actor, assessment, content, idempotency_key))
     except asyncpg.ForeignKeyViolationError:
         raise NotFoundError("There is no such patient.") from None
-    if stored:
-        return assessment, False
+    if row["stored_id"] is not None:
+        return _in_view(assessment, history_from_json(row["history"])), False
     return await _read_first(database, actor, assessment.id, content, idempotency_key), True
 
 
-async def get_assessment(session: AsyncSession, actor: Actor, assessment_id: UUID) -> ScoredAssessment:
+async def get_assessment(session: AsyncSession, actor: Actor, assessment_id: UUID) -> AssessmentInView:
     """The newest version."""
     query = (
         select(Assessment)
@@ -102,7 +115,7 @@ async def get_assessment(session: AsyncSession, actor: Actor, assessment_id: UUI
     row = (await session.exec(query)).first()
     if row is None:
         raise NotFoundError("There is no such assessment.")
-    return from_row(row.model_dump())
+    return (await _all_in_view(session, actor, [row]))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +129,7 @@ class AssessmentFilter:
 
 async def find_assessments(
     session: AsyncSession, actor: Actor, wanted: AssessmentFilter, page: PageRequest
-) -> Sequence[ScoredAssessment]:
+) -> Sequence[AssessmentInView]:
     """Newest versions, latest taken first; one row more than the page holds, if there is one."""
     later = aliased(Assessment)
     superseded = (
@@ -130,7 +143,7 @@ async def find_assessments(
     if page.after is not None:
         query = query.where(tuple_(col(Assessment.taken_at), col(Assessment.id)) < (page.after.at, page.after.id))
     query = query.order_by(col(Assessment.taken_at).desc(), col(Assessment.id).desc()).limit(page.limit + 1)
-    return [from_row(row.model_dump()) for row in await session.exec(query)]
+    return await _all_in_view(session, actor, (await session.exec(query)).all())
 
 
 def known_instrument(reference: str, pointer: str = "/instrument") -> Instrument:
@@ -221,7 +234,7 @@ def _values(actor: Actor, form: ScoredAssessment, content: bytes, key: str | Non
 
 async def _read_first(
     database: Database, actor: Actor, assessment_id: UUID, content: bytes, key: str | None
-) -> ScoredAssessment:
+) -> AssessmentInView:
     """What an earlier call stored under this key or id. Raises KeyReusedError when that was other content."""
     async with database.connection(actor.clinic_id) as connection:
         if key is not None:
@@ -230,9 +243,20 @@ async def _read_first(
                 raise KeyReusedError("This Idempotency-Key was used for other content.")
             assessment_id = known["resource_id"]
         row = await connection.fetchrow(_FIND_FIRST_VERSION, actor.clinic_id, assessment_id)
+        histories = await find_histories(connection, actor.clinic_id, [row["patient_id"]], datetime.now(UTC))
     if row["fingerprint"] != content:
         raise KeyReusedError("This id belongs to a form with other content.")
-    return from_row(row)
+    return _in_view(from_row(row), histories.get(row["patient_id"], ()))
+
+
+def _in_view(assessment: ScoredAssessment, history: History) -> AssessmentInView:
+    return AssessmentInView(assessment, place(assessment.taken_at, history, assessment.instrument.recall_days))
+
+
+async def _all_in_view(session: AsyncSession, actor: Actor, rows: Sequence[Assessment]) -> list[AssessmentInView]:
+    patients = {row.patient_id for row in rows}
+    histories = await find_histories(await driver_connection(session), actor.clinic_id, patients, datetime.now(UTC))
+    return [_in_view(from_row(row.model_dump()), histories.get(row.patient_id, ())) for row in rows]
 
 
 def _conditions(wanted: AssessmentFilter) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""A patient's course: SQL gives the series, the pure core says what it amounts to."""
+"""A patient's course: SQL gives the series and the treatment, the pure core says what they amount to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,18 +6,24 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
+import asyncpg
+
 from app.auth import Actor
 from app.db import Database
 from app.errors import NotFoundError
+from app.scoring.episode import Episode, episode_at, stretch
 from app.scoring.model import Instrument, Point, Validity
 from app.scoring.trajectory import Trajectory, trajectory
-from app.scoring.treatment import Baseline, BaselineRule, NoBaseline, choose_baseline
+from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline
+from app.scoring.worse_after_dose import FormPoint
 from app.services.assessments import known_instrument
+from app.services.histories import History, find_histories
+from app.services.thresholds import find_thresholds
 
 # Read from the history index alone. Corrections are rare and stand in an index of their own, so that a form without any
 # costs no look-up of a later version.
 _SERIES: Final = """
-SELECT form.id, form.taken_at, form.total, form.validity
+SELECT form.id, form.taken_at, form.total, form.validity, form.responses
 FROM assessment form
 WHERE form.clinic_id = $1 AND form.patient_id = $2 AND form.instrument = $3
   AND form.received_at <= $4 AND form.status <> 'entered_in_error'
@@ -35,50 +41,84 @@ class TrajectoryRequest:
     """What is asked. `baseline` is a rule, the id of a form, or None for the best rule the record allows."""
 
     instrument: str
+    episode_id: UUID | None
     baseline: Literal["pre_treatment", "first"] | UUID | None
     taken_from: datetime | None
     taken_to: datetime | None
     known_at: datetime
 
-    def shows(self, at: datetime) -> bool:
-        return (self.taken_from is None or at >= self.taken_from) and (self.taken_to is None or at < self.taken_to)
+    @property
+    def as_of(self) -> datetime:
+        """The time of looking: nothing taken later than `taken_to` has happened yet."""
+        return self.known_at if self.taken_to is None else min(self.known_at, self.taken_to)
 
 
 @dataclass(frozen=True, slots=True)
 class PatientTrajectory:
     instrument: Instrument
-    baseline: Baseline | NoBaseline
+    episode: Episode | None
+    doses: tuple[Dose, ...]
     trajectory: Trajectory
 
 
 async def get_trajectory(
     database: Database, actor: Actor, patient_id: UUID, request: TrajectoryRequest
 ) -> PatientTrajectory:
-    """The baseline is chosen from the whole series; `taken_from` and `taken_to` narrow what is shown and judged."""
+    """The course through one episode: the one asked for, else the one the patient is in or was in last."""
     instrument = known_instrument(request.instrument, "query/instrument")
-    points = await _series(database, actor, patient_id, instrument.id, request.known_at)
-    baseline = _baseline(points, request.baseline)
-    shown = [point for point in points if request.shows(point.at)]
-    return PatientTrajectory(
-        instrument, baseline, trajectory(instrument, shown, baseline if isinstance(baseline, Baseline) else None)
-    )
+    async with database.connection(actor.clinic_id) as connection:
+        forms = await _series(connection, actor, patient_id, instrument, request)
+        histories = await find_histories(connection, actor.clinic_id, [patient_id], request.known_at)
+        thresholds = await find_thresholds(connection, actor.clinic_id, instrument.id, request.known_at)
+    history = histories.get(patient_id, ())
+    episode = _episode(history, request)
+    doses = tuple(dose for dose in episode.doses if dose.started_at <= request.as_of) if episode else ()
+    forms = _of_episode(forms, episode, history)
+    baseline = _baseline([form.point for form in forms], doses, request.baseline)
+    found = trajectory(instrument, forms, doses, baseline, request.as_of, thresholds)
+    return PatientTrajectory(instrument, episode, doses, found)
 
 
-def _baseline(points: Sequence[Point], asked: str | UUID | None) -> Baseline | NoBaseline:
+def _episode(history: History, request: TrajectoryRequest) -> Episode | None:
+    if request.episode_id is None:
+        return episode_at(request.as_of, history)
+    wanted = str(request.episode_id)
+    for episode in history:
+        if episode.id == wanted:
+            return episode
+    raise NotFoundError("The patient has no such episode.")
+
+
+def _of_episode(forms: Sequence[FormPoint], episode: Episode | None, history: History) -> list[FormPoint]:
+    if episode is None:
+        return list(forms)
+    start, end = stretch(episode, history)
+    return [form for form in forms if form.point.at >= start and (end is None or form.point.at < end)]
+
+
+def _baseline(points: Sequence[Point], doses: Sequence[Dose], asked: str | UUID | None) -> Baseline | NoBaseline:
+    first_dose_at = min((dose.started_at for dose in doses), default=None)
     if isinstance(asked, UUID):
         return choose_baseline(points, BaselineRule.NAMED, assessment_id=str(asked))
-    return choose_baseline(points, BaselineRule(asked or "first"))
+    rule = BaselineRule(asked or ("first" if first_dose_at is None else "pre_treatment"))
+    return choose_baseline(points, rule, first_dose_at=first_dose_at)
 
 
 async def _series(
-    database: Database, actor: Actor, patient_id: UUID, instrument_id: str, known_at: datetime
-) -> list[Point]:
+    connection: asyncpg.Connection, actor: Actor, patient_id: UUID, instrument: Instrument, request: TrajectoryRequest
+) -> list[FormPoint]:
     """All forms of one patient on one instrument as they were known at a time, oldest first."""
-    async with database.connection(actor.clinic_id) as connection:
-        rows = await connection.fetch(_SERIES, actor.clinic_id, patient_id, instrument_id, known_at)
-        if not rows and not await connection.fetchval(_PATIENT_EXISTS, actor.clinic_id, patient_id):
-            raise NotFoundError("There is no such patient.")
-    return [Point(str(id_), at, _whole(total), Validity(validity)) for id_, at, total, validity in rows]
+    rows = await connection.fetch(_SERIES, actor.clinic_id, patient_id, instrument.id, request.known_at)
+    if not rows and not await connection.fetchval(_PATIENT_EXISTS, actor.clinic_id, patient_id):
+        raise NotFoundError("There is no such patient.")
+    watched = [critical.item for critical in instrument.critical_items]
+    return [
+        FormPoint(
+            Point(str(id_), at, _whole(total), Validity(validity)), {item: responses[item - 1] for item in watched}
+        )
+        for id_, at, total, validity, responses in rows
+        if request.taken_to is None or at < request.taken_to
+    ]
 
 
 def _whole(total: float | None) -> int | float | None:

