@@ -111,6 +111,13 @@ class Service:
         pid = self.launcher.pid
         return [child for child in children(pid) if b"spawn_main" in command_line(child)] or [pid]
 
+    def family(self) -> list[int]:
+        """Everybody who has to be gone afterwards: launcher, workers, watchdog, Postgres."""
+        found = [self.launcher.pid]
+        for pid in found:
+            found += children(pid)
+        return found
+
     def postmaster(self) -> int | None:
         running = running_postmaster(self.cluster)
         return None if running is None else running.pid

@@ -58,7 +58,7 @@ def made_up_forms(site: Site) -> list[Sent]:
     for number in range(FORMS):
         responses = [number // 4**place % 4 for place in range(9)]
         minutes = f"{number // 60 % 24:02d}:{number % 60:02d}"
-        body = site.form(responses=responses, taken_at=f"2026-0{1 + number // 1440}-02T{minutes}:00Z")
+        body = site.form(responses=responses, taken_at=f"2025-{1 + number // 1440:02d}-02T{minutes}:00Z")
         forms.append(Sent(body | {"id": str(uuid4())}, None) if number % 2 else Sent(body, f"key-{uuid4()}"))
     return forms
 
