@@ -22,7 +22,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo run migrate test check fix bench lock docs clean
+.PHONY: help setup setup-dev demo run migrate test soak check fix bench lock docs clean
 
 help: ## Show this list
 	@echo "Tidemark. The two commands to know: make demo, make test."
@@ -75,6 +75,9 @@ migrate: setup ## Bring the database to the newest revision
 
 test: setup-dev ## Set up and run the whole test suite
 	@$(PY) -m pytest $(ARGS)
+
+soak: setup-dev ## Kill workers and Postgres under a long load and count what was acknowledged; minutes, not seconds
+	@CRASH_FORMS=5000 CRASH_WORKER_KILLS=20 CRASH_POSTGRES_KILLS=5 $(PY) -m pytest tests/process/test_crash.py $(ARGS)
 
 check: setup-dev ## Format, lint, types, layers, generated docs, locks; changes nothing
 	$(PY) -m ruff format --check .

@@ -3,7 +3,11 @@
 import asyncio
 import json
 import os
+import signal
+import socket
 import sys
+import traceback
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
@@ -15,11 +19,18 @@ from rich.table import Table
 
 from app import demo, migrate
 from app.auth import Role
-from app.cli_database import Addresses, database_addresses, run_with_database
+from app.cli_database import (
+    Addresses,
+    database_addresses,
+    database_told_plainly,
+    migrate_plainly,
+    run_with_database,
+    with_open_database,
+)
 from app.cli_import import import_forms
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgresError
-from app.errors import AppError
+from app.errors import AppError, InvalidError
 from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
 from app.services import clinics
@@ -44,10 +55,11 @@ ClinicId = Annotated[UUID, typer.Option("--clinic", help="The clinic's id, as `c
 @cli.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer requests.")] = 1,
 ) -> None:
     """Serve the API. Without TIDEMARK_DATABASE_URL a private Postgres is started and stopped with it."""
+    refuse_taken_port(host, port)
     with database_addresses(Settings()) as addresses:
         listen(addresses, host, port, workers)
 
@@ -55,27 +67,44 @@ def serve(
 @cli.command("demo")
 def run_demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")] = 8000,
 ) -> None:
     """Load a synthetic clinic, print what to try, and serve it until interrupted. No real patients."""
     settings = Settings()
     if settings.database_url is not None:
-        raise typer.BadParameter("the demo brings its own Postgres: unset TIDEMARK_DATABASE_URL")
+        raise InvalidError("The demo brings its own Postgres: unset TIDEMARK_DATABASE_URL.")
+    refuse_taken_port(host, port)
     with database_addresses(settings) as addresses:
         asyncio.run(demo.prepare(addresses.runtime, settings, addresses.data_dir, out, f"http://{host}:{port}"))
         listen(addresses, host, port, workers=1)
 
 
+def refuse_taken_port(host: str, port: int) -> None:
+    """Before anything is started, because the servers' own words for it come late and in many lines."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one resting after its last use is free
+            probe.bind(address)
+    except OSError as error:
+        reason = f"Port {port} of {host} cannot be used ({error.strerror}): choose another with --port."
+        raise InvalidError(reason) from None
+
+
 def listen(addresses: Addresses, host: str, port: int, workers: int) -> None:
     """Worker processes learn the address from the environment, where other users cannot read it."""
     os.environ["TIDEMARK_DATABASE_URL"] = addresses.runtime
-    asyncio.run(_refuse_unsafe_role(addresses.runtime))
+    with database_told_plainly():
+        faults = asyncio.run(with_open_database(addresses.runtime, Settings(), Database.runtime_role_faults))
+    refuse_unsafe_role(faults)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what uvicorn passes on when it has come to rest
     uvicorn.run(
-        "app.main:from_environment",
+        "app.worker:application",
         factory=True,
         host=host,
         port=port,
         workers=workers,
+        http="app.http_protocol:BoundedProtocol",
         access_log=False,
         log_level="warning",
         server_header=False,
@@ -83,16 +112,10 @@ def listen(addresses: Addresses, host: str, port: int, workers: int) -> None:
     )
 
 
-async def _refuse_unsafe_role(url: str) -> None:
-    database = Database(url, Settings())
-    await database.open()
-    try:
-        faults = await database.runtime_role_faults()
-    finally:
-        await database.close()
+def refuse_unsafe_role(faults: list[str]) -> None:
     if faults:
-        raise typer.BadParameter(
-            f"the database role of the service {' and '.join(faults)}: clinics would see each other's patients. "
+        raise InvalidError(
+            f"The database role of the service {' and '.join(faults)}: clinics would see each other's patients. "
             "Run `tidemark migrate`, then log in as a role that is a member of tidemark_runtime and nothing else."
         )
 
@@ -101,7 +124,7 @@ async def _refuse_unsafe_role(url: str) -> None:
 def migrate_database() -> None:
     """Bring the database to the newest revision, as its owner."""
     with database_addresses(Settings()) as addresses:
-        migrate.upgrade(addresses.owner)
+        migrate_plainly(addresses.owner)
     out.print(f"The database is at revision {migrate.head_revision()}.")
 
 
@@ -165,7 +188,7 @@ def score_answers(
     try:
         responses = [int(text) if text.strip() else None for text in answers.split(",")]
     except ValueError:
-        raise typer.BadParameter("write whole numbers, separated by commas") from None
+        raise InvalidError("Write whole numbers, separated by commas.") from None
     result = score(declaration, responses)
     shown = {
         "instrument": result.instrument,
@@ -184,7 +207,7 @@ def known_instrument(reference: str) -> Instrument:
     try:
         return get_instrument(reference)
     except UnknownInstrumentError:
-        raise typer.BadParameter("there is no such instrument: see `tidemark instruments`") from None
+        raise InvalidError("There is no such instrument or version: see `tidemark instruments`.") from None
 
 
 def show(values: dict[str, Any], *, as_json: bool) -> None:
@@ -200,14 +223,31 @@ def show(values: dict[str, Any], *, as_json: bool) -> None:
 def main() -> None:
     """Every failure is one clear line and a non-zero exit."""
     try:
-        cli()
-    except (AppError, EmbeddedPostgresError, ResponseError) as error:
-        fail(" ".join(fault.message for fault in getattr(error, "faults", ())) or str(error))
+        sys.exit(cli(prog_name="tidemark", standalone_mode=False))
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = "tidemark" if context is None else context.command_path
+        if told := error.format_message():  # empty when the help was asked for by saying nothing
+            fail(f"{told.rstrip('.')}. See `{command} --help`.", error.exit_code)
+        sys.exit(error.exit_code)
+    except AppError as error:
+        fail(" ".join((error.detail, *(fault.message for fault in error.faults))))
+    except (EmbeddedPostgresError, ResponseError) as error:
+        fail(str(error))
     except ValidationError as error:
         names = ("_".join(map(str, fault["loc"])).upper() for fault in error.errors())
         fail(f"these settings are not usable: {', '.join(f'TIDEMARK_{name}' for name in names)}")
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read us, `head` for one, has had enough
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001  # class and places, never the message: it may quote a patient's row
+        places = (f"{frame.filename}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__)))
+        fail(f"a defect, please report it: {type(error).__qualname__} at {' < '.join(places)}")
 
 
-def fail(message: str) -> NoReturn:
+def fail(message: str, exit_code: int = 1) -> NoReturn:
     err.print(f"tidemark: {message}", style="bold red", markup=False, soft_wrap=True)
-    sys.exit(1)
+    sys.exit(exit_code)

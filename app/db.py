@@ -155,12 +155,24 @@ def _bind_clinic(session: Session, _: SessionTransaction, connection: Connection
     connection.execute(text(f"SET LOCAL app.clinic_id = '{clinic_id}'"))
 
 
+# The driver's InternalClientError has no class in common with its others. It is what a statement meets on a connection
+# whose server was killed a moment ago, before the driver has noticed.
+_TROUBLES: Final = (
+    OSError,
+    sa_exc.TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    sa_exc.DBAPIError,
+)
+
+
 @contextmanager
 def _passing_troubles() -> Iterator[None]:
     """Tells apart what a retry may cure from what is a defect."""
     try:
         yield
-    except (OSError, sa_exc.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, sa_exc.DBAPIError) as error:
+    except _TROUBLES as error:
         if _is_passing(error):
             raise UnavailableError("The database is busy or away. Try again in a moment.") from error
         raise
@@ -176,4 +188,4 @@ def _is_passing(error: BaseException) -> bool:
         case asyncpg.InterfaceError():
             return not isinstance(error, ValueError)  # a wrong argument is our defect, a closed connection is not
         case _:
-            return True  # OSError covers refused connections and time-outs
+            return True  # refused connections, time-outs, connections the driver holds for broken

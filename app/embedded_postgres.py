@@ -150,6 +150,10 @@ class EmbeddedPostgres:
         finally:
             self._leave()
 
+    def is_running(self) -> bool:
+        """Whether the server of this directory is alive; it may still be starting."""
+        return running_postmaster(self._directory.cluster) is not None
+
     @property
     def address(self) -> PostgresAddress:
         running = recorded_postmaster(self._directory.cluster)

@@ -53,7 +53,9 @@ class DataDirectory:
     def _make_folder(folder: Path, account: Account | None, owner: Account) -> None:
         try:
             folder.mkdir(mode=0o700)
-        except PermissionError:
+        except FileExistsError:
+            raise
+        except OSError:
             raise EmbeddedPostgresError(
                 f"{folder} cannot be made: set TIDEMARK_DATA_DIR to a place where this account may write."
             ) from None

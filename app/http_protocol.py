@@ -1,0 +1,66 @@
+"""uvicorn's HTTP protocol with an end to what a request may send before anybody has asked who it is.
+
+Without these bounds one connection can fill the memory with a header that never ends, or hold its place for ever.
+"""
+
+from asyncio import TimerHandle, Transport
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app import problems
+
+MAX_HEAD_BYTES: Final = 65_536  # request line and headers; browsers and proxies stay below 16 KiB
+MAX_HEADERS: Final = 100  # the customary limit of web servers
+MAX_HEAD_SECONDS: Final = 20.0  # from the first byte, or the connection, to the end of the headers
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    _head_bytes: int | None = 0  # bytes of the head so far; None while no head is awaited
+    _head_timer: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_arrived()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._head_arrived()
+        if len(self.headers) > MAX_HEADERS:
+            raise ValueError  # the parser turns it into an unreadable request
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Counted after parsing, because a head and its body may arrive together."""
+        super().data_received(data)
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("The head is too large.")
+
+    def send_400_response(self, _: str) -> None:
+        """The one error that is answered before the application is asked looks like all others."""
+        body = bytes(problems.response(problems.MALFORMED, "Send HTTP/1.1 with no more than 100 headers.").body)
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n%s"
+            % (problems.MEDIA_TYPE.encode(), len(body), body)
+        )
+        self.transport.close()
+
+    def _await_head(self) -> None:
+        self._head_arrived()
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(MAX_HEAD_SECONDS, self.transport.close)
+
+    def _head_arrived(self) -> None:
+        self._head_bytes = None
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

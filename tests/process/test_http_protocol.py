@@ -1,0 +1,54 @@
+"""The patience with a head that does not come to an end. Its bounds of size are tested over real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from app import http_protocol
+from app.http_protocol import BoundedProtocol
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE_SECONDS = 0.3
+
+
+async def answer(_scope: object, _receive: object, send: object) -> None:
+    await asyncio.sleep(2 * PATIENCE_SECONDS)  # the patience is with the head alone, not with the answer
+    await send({"type": "http.response.start", "status": 204, "headers": []})  # type: ignore[operator]  # ASGI
+    await send({"type": "http.response.body", "body": b""})  # type: ignore[operator]  # same
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    monkeypatch.setattr(http_protocol, "MAX_HEAD_SECONDS", PATIENCE_SECONDS)
+    config = Config(answer, http=BoundedProtocol, lifespan="off", log_level="critical", timeout_keep_alive=30)
+    config.load()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: BoundedProtocol(config, ServerState(), {}), "127.0.0.1", 0
+    )
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: "])
+async def test_a_slow_head_is_not_waited_for(port: int, begun: bytes) -> None:
+    """Nothing, or the half of a head: the connection is closed when the time is over, and not before."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(begun)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(), PATIENCE_SECONDS / 2)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
+async def test_a_whole_head_has_time(port: int) -> None:
+    """A slow answer comes, on a connection that stays open, and a second one after it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(2):
+        writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.startswith(b"HTTP/1.1 204 ")
+    writer.close()
