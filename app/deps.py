@@ -33,8 +33,13 @@ _ETAG: Final = re.compile(r'"([1-9][0-9]{0,4})"')  # ours are versions
 _JSON: Final = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 
 
-def get_database(request: Request) -> Database:
+def database_of(request: Request) -> Database:
     return cast("Database", request.app.state.database)
+
+
+async def _database(request: Request) -> Database:
+    """A coroutine, because FastAPI would run a plain function in a thread for each request."""
+    return database_of(request)
 
 
 class TokenCache:
@@ -61,7 +66,7 @@ async def authenticate(request: Request) -> Actor:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise UnauthenticatedError("Send `Authorization: Bearer <token>`.")
-    return await cast("TokenCache", request.app.state.tokens).actor(get_database(request), token.strip())
+    return await cast("TokenCache", request.app.state.tokens).actor(database_of(request), token.strip())
 
 
 def allowed(permission: Permission) -> Callable[..., Awaitable[Actor]]:
@@ -97,7 +102,7 @@ def _declares_permission(route: APIRoute) -> bool:
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     """The request's one transaction. With scope="function" it is committed before the answer leaves."""
     actor: Actor = request.state.actor
-    async with get_database(request).session(actor.clinic_id) as session:
+    async with database_of(request).session(actor.clinic_id) as session:
         yield session
 
 
@@ -133,7 +138,7 @@ def _page(
     return paging.PageRequest(limit, None if cursor is None else paging.decode(cursor))
 
 
-DatabaseDep = Annotated[Database, Depends(get_database)]
+DatabaseDep = Annotated[Database, Depends(_database)]
 SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
 IdempotencyKeyDep = Annotated[str | None, Depends(_idempotency_key)]
 BasedOnDep = Annotated[int, Depends(_based_on)]
@@ -225,7 +230,7 @@ class DirectRoute(APIRoute):
             require(actor, permission)
             key = _idempotency_key(request.headers.get("idempotency-key"))
             form = _validated(model, await read_json(request))
-            return cast("Response", await endpoint(database=get_database(request), actor=actor, form=form, key=key))
+            return cast("Response", await endpoint(database=database_of(request), actor=actor, form=form, key=key))
 
         return direct
 

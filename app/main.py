@@ -29,11 +29,11 @@ DESCRIPTION = """\
 Measures whether trauma and depression treatment helps: check-ins in, trajectories out.
 A screen is not a diagnosis, and this is not a crisis service."""
 
-ROUTERS = (
-    instruments,
-    patients,
+ROUTERS = (  # searched in this order: the hot ones first
     assessments,
     trajectories,
+    patients,
+    instruments,
     episodes,
     treatment_sessions,
     observations,

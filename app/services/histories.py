@@ -19,7 +19,8 @@ def history_sql(clinic: str, patients: str, known_at: str) -> str:
     """A query of current episodes and doses; the arguments are the SQL of its three parameters.
 
     Each row is a dose with its episode, or an episode without any. Versions are few, so that the probe for a later one
-    costs little; it is asked "as known at", so that the story of before can be told as it stood.
+    costs little; it is asked "as known at", so that the story of before can be told as it stood. That the doses are of the
+    same patients is implied by the join, and said so that a planner without statistics takes the index.
     """
     return f"""
 SELECT episode.patient_id, episode.id, episode.opened_at, episode.closed_at, dose.id AS dose_id, dose.started_at,
@@ -27,6 +28,7 @@ SELECT episode.patient_id, episode.id, episode.opened_at, episode.closed_at, dos
 FROM episode
 LEFT JOIN treatment_session dose
   ON dose.clinic_id = episode.clinic_id AND dose.patient_id = episode.patient_id AND dose.episode_id = episode.id
+  AND dose.patient_id = ANY({patients})
   AND dose.kind = 'dosing' AND dose.status = 'done' AND NOT dose.entered_in_error AND dose.recorded_at <= {known_at}
   AND NOT EXISTS (
     SELECT FROM treatment_session later

@@ -16,9 +16,9 @@ async def test_anonymous_and_researcher_see_no_patient(
     anonymous: httpx2.AsyncClient, researcher: Api, method: str, path: str
 ) -> None:
     """401 without a token, 403 for a role that reaches no identity."""
-    body = {"json": {}} if method == "POST" else {}
-    assert (await anonymous.request(method, f"/v1/patients{path}", **body)).status_code == 401
-    assert (await researcher.http.request(method, f"/v1/patients{path}", **body)).status_code == 403
+    body: dict[str, str] | None = {} if method == "POST" else None
+    assert (await anonymous.request(method, f"/v1/patients{path}", json=body)).status_code == 401
+    assert (await researcher.http.request(method, f"/v1/patients{path}", json=body)).status_code == 403
 
 
 async def test_other_clinics_patient_reads_as_absent(api: Api, other_api: Api) -> None:

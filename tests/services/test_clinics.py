@@ -46,7 +46,7 @@ async def test_unknown_expired_and_revoked_tokens_answer_alike(database: Databas
     for parts in (
         parse_token(expired),
         forged,
-        deps.parse_token(f"{expired[:47]}_{other_secret[48:]}"),
+        parse_token(f"{expired[:47]}_{other_secret[48:]}"),
     ):
         with pytest.raises(UnauthenticatedError) as refusal:
             await clinics.get_actor(database, parts)
@@ -59,7 +59,7 @@ async def test_a_revoked_token_is_refused_within_a_second(
 ) -> None:
     """The cache of verified tokens forgets; time is moved, not waited for."""
     now = 1_000.0
-    monkeypatch.setattr(deps.time, "monotonic", lambda: now)
+    monkeypatch.setattr("app.deps.time.monotonic", lambda: now)
     token, text = await clinics.record_token(database, clinic.clinic_id, Role.CLINICIAN)
     header = {"Authorization": f"Bearer {text}"}
     assert (await anonymous.get("/v1/patients", headers=header)).status_code == 200
