@@ -19,8 +19,8 @@ def history_sql(clinic: str, patients: str, known_at: str) -> str:
     """A query of current episodes and doses; the arguments are the SQL of its three parameters.
 
     Each row is a dose with its episode, or an episode without any. Versions are few, so that the probe for a later one
-    costs little; it is asked "as known at", so that the story of before can be told as it stood. That the doses are of the
-    same patients is implied by the join, and said so that a planner without statistics takes the index.
+    costs little; it is asked "as known at", so that the story of before can be told as it stood. That the doses are of
+    the same patients is implied by the join, and said so that a planner without statistics takes the index.
     """
     return f"""
 SELECT episode.patient_id, episode.id, episode.opened_at, episode.closed_at, dose.id AS dose_id, dose.started_at,
