@@ -25,7 +25,7 @@ _ADD_FORMS: Final = """
 INSERT INTO assessment (clinic_id, id, version, patient_id, instrument, instrument_version, responses, validity, total,
     taken_at, taken_at_offset_minutes, received_at, mode, language, status, recorded_by, fingerprint)
 SELECT $1, gen_random_uuid(), 1, $2, 'gad-7', 1, ARRAY[n * 7 % 4, n * 5 % 4, n % 4, n * 3 % 4, 1, 1, 0]::smallint[],
-    'valid', n * 7 % 4 + n * 5 % 4 + n % 4 + n * 3 % 4 + 2, now() - n * interval '1 day', 0, now() - n * interval '1 day',
+    'valid', n * 7 % 4 + n * 5 % 4 + n % 4 + n * 3 % 4 + 2, now() - n * interval '1 day', 0, now(),
     'self', 'en', 'final', $1, '\\x5a'
 FROM generate_series(1, $3::int) AS n
 """
