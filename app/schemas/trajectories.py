@@ -232,9 +232,7 @@ class OnTrackAnswer(Answer):
     latest_improved: bool | None
 
 
-class CompletenessAnswer(Answer):
-    """One check-in a week is expected for eight weeks after the first dose, and one after the last (our judgement)."""
-
+class CountsAnswer(Answer):
     expected: int
     received: int
     late: int
@@ -242,6 +240,17 @@ class CompletenessAnswer(Answer):
     pending: int
     unexpected: int
     received_rate: float | None
+
+
+class StageCompletenessAnswer(CountsAnswer):
+    code: str = Field(description="baseline, 24h, weekly, months")
+
+
+class CompletenessAnswer(CountsAnswer):
+    """What came of what is usually asked: baseline, 24 hours, weekly to week 8, months 3 and 6 (our judgement)."""
+
+    rule: str
+    stages: list[StageCompletenessAnswer]
 
 
 class TrajectoryAnswer(Answer):

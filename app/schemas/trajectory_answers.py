@@ -1,5 +1,6 @@
 """From what the core found to what clients see: names of the contract, ids instead of whole forms."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from app.schemas.trajectories import (
     PointAnswer,
     RemissionAnswer,
     SessionAnswer,
+    StageCompletenessAnswer,
     SuddenChangeAnswer,
     TrajectoryAnswer,
     TrendAnswer,
@@ -24,6 +26,7 @@ from app.schemas.trajectories import (
     WorseItemAnswer,
 )
 from app.scoring.durability import Durability
+from app.scoring.expected import CourseCompleteness
 from app.scoring.model import Instrument, Point, Validity
 from app.scoring.registry import get_instrument
 from app.scoring.session_effect import AfterForm, SessionEffect
@@ -58,7 +61,7 @@ def trajectory_answer(
         sessions=[_session(session) for session in found.sessions],
         worse_after_dose=[_worse(worse) for worse in found.worse_after_dose],
         durability=_durability(found.durability),
-        completeness=None if found.completeness is None else CompletenessAnswer.model_validate(found.completeness),
+        completeness=None if found.completeness is None else _completeness(found.completeness),
         on_track=OnTrackAnswer.model_validate(found.on_track),
     )
 
@@ -146,6 +149,11 @@ def _worse(worse: WorseAfterDose) -> WorseAnswer:
         reasons=[reason.value for reason in worse.reasons],
         items=[WorseItemAnswer.model_validate(item) for item in worse.items],
     )
+
+
+def _completeness(found: CourseCompleteness) -> CompletenessAnswer:
+    stages = [StageCompletenessAnswer(code=stage.code, **asdict(stage.completeness)) for stage in found.stages]
+    return CompletenessAnswer(rule=found.rule, stages=stages, **asdict(found.total))
 
 
 def _durability(durability: Durability) -> DurabilityAnswer:

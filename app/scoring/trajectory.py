@@ -6,13 +6,12 @@ course amounts to: its trend, each session's effect, how long a response lasts, 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from app.scoring.change import change
-from app.scoring.completeness import WEEKLY_CHECK_IN, Completeness, completeness
 from app.scoring.default_rules import default_threshold
 from app.scoring.durability import Durability, durability
+from app.scoring.expected import CourseCompleteness, course_completeness
 from app.scoring.judgement import CategoryResult, Verdict, category_of, judge
 from app.scoring.measurement import MeasurementError, measurement_error
 from app.scoring.model import Instrument, Point, SeverityBand, Threshold, ThresholdKind
@@ -24,9 +23,6 @@ from app.scoring.timeline import instant
 from app.scoring.treatment import Baseline, Context, Dose, NoBaseline, context
 from app.scoring.trend import Trend, trend
 from app.scoring.worse_after_dose import FormPoint, WorseAfterDose, worse_after_dose
-
-WEEK: Final = timedelta(weeks=1)
-WEEKLY_FOR: Final = 8 * WEEK  # after the first dose; judgement: studies ask weekly to week 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ class Trajectory:
     worse_after_dose: tuple[WorseAfterDose, ...]
     durability: Durability
     on_track: OnTrack
-    completeness: Completeness | None  # None without a dose: nothing is expected by this rule
+    completeness: CourseCompleteness | None  # None without a dose: nothing is expected by this rule
 
 
 def trajectory(
@@ -115,7 +111,7 @@ def trajectory(
         worse_after_dose=worse_after_dose(forms, doses, instrument),
         durability=durability(points, baseline, doses, instrument),
         on_track=on_track(points, baseline, instrument, first_dose_at=first_dose),
-        completeness=_completeness(points, doses, as_of),
+        completeness=course_completeness([point.at for point in points], doses, as_of),
     )
 
 
@@ -156,14 +152,3 @@ def _sudden_changes(instrument: Instrument, points: Sequence[Point]) -> tuple[Su
     if rule is None or rule.kind is not ThresholdKind.CHANGE_POINTS:
         return ()
     return sudden_gains(points, rule.value, instrument.direction)
-
-
-def _completeness(points: Sequence[Point], doses: Sequence[Dose], as_of: datetime) -> Completeness | None:
-    """One check-in is expected each week for eight weeks after the first dose, and one after the last (judgement)."""
-    if not doses:
-        return None
-    times = sorted(instant(dose.started_at) for dose in doses)
-    last = max(times[0] + WEEKLY_FOR, times[-1] + WEEK)
-    expected = [times[0] + week * WEEK for week in range(1, (last - times[0]) // WEEK + 1)]
-    received = [point.at for point in points if times[0] < point.at <= last + WEEK]
-    return completeness(expected, WEEKLY_CHECK_IN, received, as_of=as_of)

@@ -129,7 +129,14 @@ async def test_the_course_of_a_fast_responder_who_relapses(api: Api) -> None:
     assert (session["treatment_session_id"], session["effect"], session["effect_window"]) == (dose, -11, "28d")
     assert session["standard_error"] == pytest.approx(3.45, abs=0.01)
     assert session["after"]["24h"]["not_estimable"] == "recall_straddles_dose"
-    assert (body["completeness"]["expected"], body["completeness"]["missing"]) == (8, 2)
+    completeness = body["completeness"]
+    assert {stage["code"]: (stage["expected"], stage["received"]) for stage in completeness["stages"]} == {
+        "baseline": (1, 1),
+        "24h": (1, 1),
+        "weekly": (8, 6),
+        "months": (2, 0),
+    }
+    assert (completeness["expected"], completeness["missing"]) == (12, 4)
     assert body["latest"]["category"] == "unchanged"
     assert body["trend"]["n"] == 8
     assert body["on_track"]["statement"]
