@@ -214,10 +214,9 @@ def show(values: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(values))
         return
-    table = Table(show_header=False, box=None)
-    for name, value in values.items():
-        table.add_row(name, "unknown" if value is None else str(value))
-    out.print(table)
+    width = max(map(len, values)) + 2
+    for name, value in values.items():  # no table: in a narrow window it would cut a token short
+        typer.echo(f"{name:<{width}}{'unknown' if value is None else value}")
 
 
 def main() -> None:
