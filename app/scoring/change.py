@@ -1,7 +1,8 @@
 """What moved between two totals: points, percent, and the five words a course of treatment may end with.
 
-Every comparison here is made on exact fractions. A prorated total such as 190/9 has no exact float, and half of it must
-still be exactly half: whether a patient "responded" may not hang on the sixteenth digit.
+Every comparison here is exact: whole totals are integers, all others fractions. A prorated total such as 190/9 has no
+exact float, and half of it must still be exactly half: whether a patient "responded" may not hang on the sixteenth
+digit.
 """
 
 import math
@@ -10,17 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, Literal
 
 from app.scoring.model import Direction, Inequality, Instrument
 
 Shift = Literal["improved", "worsened", "none"]
 Reason = Literal["incomplete", "zero_baseline"]
+Exact = int | Fraction  # exact in either form; the whole numbers, which are nearly all, stay cheap
 
 LARGEST_DENOMINATOR: Final = 1_000  # of a total or threshold; prorating divides by the items answered, far below this
 FLOAT_NOISE: Final = Fraction(1, 10**9)  # points; a float this close to a small fraction is that fraction
 
-_COMPARE: Final[dict[Inequality, Callable[[Fraction, Fraction], bool]]] = {
+_COMPARE: Final[dict[Inequality, Callable[[Exact, Exact], bool]]] = {
     Inequality.AT_LEAST: operator.ge,
     Inequality.MORE_THAN: operator.gt,
     Inequality.AT_MOST: operator.le,
@@ -61,6 +64,15 @@ def exact(value: float) -> Fraction:
     >>> exact(0.2), exact(20 * 19 / 18)
     (Fraction(1, 5), Fraction(190, 9))
     """
+    return Fraction(_exact(value))
+
+
+def _exact(value: float) -> Exact:
+    return value if isinstance(value, int) else _meant(value)
+
+
+@lru_cache(maxsize=1_024)  # thresholds, and the totals of incomplete forms, which take few values
+def _meant(value: float) -> Fraction:
     if not math.isfinite(value):
         raise ValueError("a total or threshold must be a finite number")
     as_stored = Fraction(value)
@@ -68,7 +80,7 @@ def exact(value: float) -> Fraction:
     return simple if abs(simple - as_stored) <= FLOAT_NOISE else as_stored
 
 
-def holds(value: Fraction, inequality: Inequality, bound: Fraction) -> bool:
+def holds(value: Exact, inequality: Inequality, bound: Exact) -> bool:
     """Whether `value inequality bound` is true, exactly.
 
     Units and range: both in the same unit. Missing data: none.
@@ -80,7 +92,7 @@ def holds(value: Fraction, inequality: Inequality, bound: Fraction) -> bool:
     return _COMPARE[inequality](value, bound)
 
 
-def improvement(direction: Direction, baseline: float, latest: float) -> Fraction:
+def improvement(direction: Direction, baseline: float, latest: float) -> Exact:
     """Points gained in the good direction; negative when the person is worse.
 
     Units and range: points of the scale. Missing data: none; callers decide about None before.
@@ -91,13 +103,13 @@ def improvement(direction: Direction, baseline: float, latest: float) -> Fractio
     Source: arithmetic.
 
     >>> improvement(Direction.LOWER_IS_BETTER, 18, 9), improvement(Direction.HIGHER_IS_BETTER, 18, 9)
-    (Fraction(9, 1), Fraction(-9, 1))
+    (9, -9)
     """
-    fall = exact(baseline) - exact(latest)
+    fall = _exact(baseline) - _exact(latest)
     return fall if direction is Direction.LOWER_IS_BETTER else -fall
 
 
-def distance_to_best(instrument: Instrument, baseline: float) -> Fraction:
+def distance_to_best(instrument: Instrument, baseline: float) -> Exact:
     """How far the baseline stands from the best possible total: what a percent change is a percent of.
 
     On a scale from 0 where lower is better this is the baseline itself, the usual denominator. Where higher is better
@@ -120,9 +132,13 @@ def distance_to_best(instrument: Instrument, baseline: float) -> Fraction:
     >>> [int(distance_to_best(to_100(direction), 40)) for direction in Direction]
     [40, 60]
     """
-    if instrument.direction is Direction.LOWER_IS_BETTER:
-        return exact(baseline) - instrument.minimum
-    return instrument.maximum - exact(baseline)
+    above_best = _exact(baseline) - _best(instrument)
+    return above_best if instrument.direction is Direction.LOWER_IS_BETTER else -above_best
+
+
+@lru_cache(maxsize=64)  # the declared instruments several times over; summing their items costs more than a judgement
+def _best(instrument: Instrument) -> int:
+    return instrument.minimum if instrument.direction is Direction.LOWER_IS_BETTER else instrument.maximum
 
 
 def change(instrument: Instrument, baseline: float | None, latest: float | None) -> Change:
@@ -149,7 +165,7 @@ def change(instrument: Instrument, baseline: float | None, latest: float | None)
     """
     if baseline is None or latest is None:
         return Change(None, None, "incomplete")
-    points = exact(latest) - exact(baseline)
+    points = _exact(latest) - _exact(baseline)
     whole = distance_to_best(instrument, baseline)
     if whole <= 0:
         return Change(_number(points), None, "zero_baseline")
@@ -176,5 +192,5 @@ def categorise(shift: Shift, *, was_clinical: bool, is_clinical: bool) -> Change
     return ChangeCategory.UNCHANGED
 
 
-def _number(value: Fraction) -> int | float:
+def _number(value: Exact) -> int | float:
     return int(value) if value.denominator == 1 else float(value)

@@ -1,5 +1,6 @@
 """How many of the expected check-ins came, in time or late. Shown with every result, because absence is a finding."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,18 +99,20 @@ def _span(at: datetime, window: CheckInWindow) -> _Span:
 def _best_matching(spans: tuple[_Span, ...], forms: list[datetime], as_of: datetime | None) -> tuple[int, int, int]:
     """Received, in time, and still open: the best in this order of all matchings that keep the order of time.
 
-    One window serves all expected times, so their spans end in the order they begin and no crossing could do better.
+    One window serves all expected times, so their spans end in the order they begin and no crossing could receive more.
+    `row[i]` is the best of the spans so far with the first `begin + i` forms. A form before the span at hand is of no
+    use to it or any later one, a form after it was of no use to an earlier one: only those inside are gone through.
     """
-    row = [(0, 0, 0)] * (len(forms) + 1)
+    begin, row = 0, [(0, 0, 0)]
     for span in spans:
         is_open = as_of is not None and as_of <= span.late_until
-        above, row = row, [_unfilled(row[0], is_open=is_open)]
-        for count, form in enumerate(forms, start=1):
-            options = [_unfilled(above[count], is_open=is_open), row[-1]]
-            if span.opens <= form <= span.late_until:
-                received, in_time, still_open = above[count - 1]
-                options.append((received + 1, in_time + (form <= span.in_time_until), still_open))
-            row.append(max(options))
+        first, end = bisect_left(forms, span.opens), bisect_right(forms, span.late_until)
+        above = [row[min(count - begin, len(row) - 1)] for count in range(first, end + 1)]
+        begin, row = first, [_unfilled(above[0], is_open=is_open)]
+        for place, form in enumerate(forms[first:end], start=1):
+            received, in_time, still_open = above[place - 1]
+            filled = received + 1, in_time + (form <= span.in_time_until), still_open
+            row.append(max(_unfilled(above[place], is_open=is_open), row[-1], filled))
     return row[-1]
 
 

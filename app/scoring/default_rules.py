@@ -1,9 +1,9 @@
 """Which threshold or cut-point of an instrument is meant when none is named, and one rule read alone."""
 
-from dataclasses import replace
-
-from app.scoring.judgement import Verdict, judge
+from app.scoring.judgement import verdict_of
 from app.scoring.model import Instrument, Screen, Threshold
+
+__all__ = ["default_cut_point", "default_threshold", "verdict_of"]
 
 
 def default_threshold(instrument: Instrument, rule: str) -> Threshold | None:
@@ -34,23 +34,3 @@ def default_cut_point(instrument: Instrument) -> Screen | None:
     """
     on_total = (s for s in instrument.screens if s.total_at_least is not None or s.total_at_most is not None)
     return next((screen for screen in on_total if screen.is_default), None)
-
-
-def verdict_of(instrument: Instrument, threshold: Threshold, baseline: float | None, latest: float | None) -> Verdict:
-    """What one threshold alone says of two totals, exactly at the boundary.
-
-    Units and range: totals in points. Missing data: as `judgement.judge`, `met` None with its reason.
-
-    Raises:
-        ValueError: a total is infinite or not a number.
-
-    Source: the threshold names its own.
-
-    >>> from app.scoring.registry import get_instrument
-    >>> phq_9 = get_instrument("phq-9")
-    >>> half = default_threshold(phq_9, "response")
-    >>> verdict_of(phq_9, half, 18, 9).met, verdict_of(phq_9, half, 18, 10).met, verdict_of(phq_9, half, 0, 0).reason
-    (True, False, 'zero_baseline')
-    """
-    (only,) = judge(replace(instrument, thresholds=()), baseline, latest, (threshold,))
-    return only

@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from app.scoring.change import exact
 from app.scoring.default_rules import default_cut_point, default_threshold, verdict_of
 from app.scoring.model import Instrument, Point, Screen, Threshold
 from app.scoring.timeline import DAY, HOUR, elapsed, in_time_order, instant
-from app.scoring.treatment import Baseline, Dose, NoBaseline, doses_before, numbered, recall_share
+from app.scoring.treatment import Baseline, Dose, DoseLine, NoBaseline, dose_line
 
 RESPONSE: Final = "response"  # Threshold.rule
 REMISSION: Final = "remission"  # Threshold.rule
+
+_OfTotal = Callable[[float | None], bool]  # a state as the total alone decides it; each distinct total is judged once
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class _Course:
     """What both spells are read from."""
 
     baseline: Point
-    doses: tuple[Dose, ...]
+    doses: DoseLine
     first_dose_at: datetime
     forms: tuple[Point, ...]  # judged ones, in order
     none_judged: NoSpell  # why forms is empty, when it is
@@ -148,11 +150,11 @@ def durability(
     >>> course.remission.reason.value
     'not_reached'
     """
-    every_dose = tuple(each.dose for each in numbered(doses))
-    after = _after_treatment(points, baseline, every_dose)
+    line = dose_line(doses)
+    after = _after_treatment(points, baseline, line)
     with_total = [point for point in after if point.total is not None]
-    forms = tuple(point for point in with_total if _may_speak(point, every_dose, instrument, rule))
-    course = _course(baseline, every_dose, forms, _why_none(after, with_total), rule)
+    forms = tuple(point for point in with_total if _may_speak(point, line, instrument, rule))
+    course = _course(baseline, line, forms, _why_none(after, with_total), rule)
     return Durability(
         rule=f"{rule.code}@{rule.version}",
         response=course if isinstance(course, Spell) else _response(course, instrument),
@@ -164,18 +166,15 @@ def durability(
     )
 
 
-def _after_treatment(
-    points: Iterable[Point], baseline: Baseline | NoBaseline, doses: Sequence[Dose]
-) -> tuple[Point, ...]:
-    if isinstance(baseline, NoBaseline) or not doses:
+def _after_treatment(points: Iterable[Point], baseline: Baseline | NoBaseline, doses: DoseLine) -> tuple[Point, ...]:
+    if isinstance(baseline, NoBaseline) or not doses.starts:
         return ()
-    begins = max(instant(baseline.point.at), instant(doses[0].started_at))
-    return in_time_order(point for point in points if instant(point.at) > begins)
+    return in_time_order(points).after(max(instant(baseline.point.at), doses.starts[0]))
 
 
-def _may_speak(point: Point, doses: Sequence[Dose], instrument: Instrument, rule: DurabilityRule) -> bool:
-    nearest = doses_before(point.at, doses)[-1]
-    return recall_share(point.at, nearest.dose.started_at, instrument.recall_days) >= rule.minimum_recall_after
+def _may_speak(point: Point, doses: DoseLine, instrument: Instrument, rule: DurabilityRule) -> bool:
+    share = doses.recall_share(point.at, instrument.recall_days)
+    return share is not None and share >= rule.minimum_recall_after
 
 
 def _why_none(after: Sequence[Point], with_total: Sequence[Point]) -> NoSpell:
@@ -186,16 +185,16 @@ def _why_none(after: Sequence[Point], with_total: Sequence[Point]) -> NoSpell:
 
 def _course(
     baseline: Baseline | NoBaseline,
-    doses: tuple[Dose, ...],
+    doses: DoseLine,
     forms: tuple[Point, ...],
     none_judged: NoSpell,
     rule: DurabilityRule,
 ) -> _Course | Spell:
     if isinstance(baseline, NoBaseline) or baseline.point.total is None:
         return _no_spell(None, NoSpell.NO_BASELINE)
-    if not doses:
+    if not doses.doses:
         return _no_spell(None, NoSpell.NO_DOSE)
-    return _Course(baseline.point, doses, doses[0].started_at, forms, none_judged, rule.forms_to_confirm_loss)
+    return _Course(baseline.point, doses, doses.starts[0], forms, none_judged, rule.forms_to_confirm_loss)
 
 
 def _response(course: _Course, instrument: Instrument) -> Spell:
@@ -205,37 +204,35 @@ def _response(course: _Course, instrument: Instrument) -> Spell:
     baseline = course.baseline.total
     if verdict_of(instrument, threshold, baseline, baseline).reason == "zero_baseline":
         return _no_spell(threshold, NoSpell.ZERO_BASELINE)
-    holds = partial(_meets, instrument, threshold, baseline)
-    return _spell(course, threshold, begins=holds, ends=lambda point: not holds(point))
+    holds = cache(partial(_meets, instrument, threshold, baseline))
+    return _spell(course, threshold, begins=holds, ends=lambda total: not holds(total))
 
 
 def _remission(course: _Course, instrument: Instrument) -> Spell:
     threshold = default_threshold(instrument, REMISSION)
     if threshold is None:
         return _no_spell(None, NoSpell.NO_RULE)
-    holds = partial(_meets, instrument, threshold, course.baseline.total)
-    if holds(course.baseline):
+    holds = cache(partial(_meets, instrument, threshold, course.baseline.total))
+    if holds(course.baseline.total):
         return _no_spell(threshold, NoSpell.IN_REMISSION_AT_BASELINE)
     screen = default_cut_point(instrument)
-    return _spell(course, threshold, begins=holds, ends=None if screen is None else partial(_is_case, screen))
+    return _spell(course, threshold, begins=holds, ends=None if screen is None else cache(partial(_is_case, screen)))
 
 
-def _meets(instrument: Instrument, threshold: Threshold, baseline: float | None, point: Point) -> bool:
-    return verdict_of(instrument, threshold, baseline, point.total).met is True
+def _meets(instrument: Instrument, threshold: Threshold, baseline: float | None, total: float | None) -> bool:
+    return verdict_of(instrument, threshold, baseline, total).met is True
 
 
-def _is_case(screen: Screen, point: Point) -> bool:
-    if point.total is None:
+def _is_case(screen: Screen, total: float | None) -> bool:
+    if total is None:
         return False
-    at_least = screen.total_at_least is None or exact(point.total) >= screen.total_at_least
-    at_most = screen.total_at_most is None or exact(point.total) <= screen.total_at_most
+    at_least = screen.total_at_least is None or exact(total) >= screen.total_at_least
+    at_most = screen.total_at_most is None or exact(total) <= screen.total_at_most
     return at_least and at_most
 
 
-def _spell(
-    course: _Course, threshold: Threshold, *, begins: Callable[[Point], bool], ends: Callable[[Point], bool] | None
-) -> Spell:
-    start = next((index for index, form in enumerate(course.forms) if begins(form)), None)
+def _spell(course: _Course, threshold: Threshold, *, begins: _OfTotal, ends: _OfTotal | None) -> Spell:
+    start = next((index for index, form in enumerate(course.forms) if begins(form.total)), None)
     if start is None:
         return _no_spell(threshold, NoSpell.NOT_REACHED if course.forms else course.none_judged)
     first = course.forms[start]
@@ -251,7 +248,7 @@ def _spell(
         first_at=first.at,
         last_without_at=last_without.at,
         hours_to=elapsed(course.first_dose_at, first.at) / HOUR,
-        doses_to=len(doses_before(first.at, course.doses)),
+        doses_to=len(course.doses.before(first.at)),
         ended_at=end.at if end else None,
         last_with_at=last_with.at,
         days_sustained=elapsed(first.at, end.at) / DAY if end else shown,
@@ -263,12 +260,12 @@ def _spell(
     )
 
 
-def _end(forms: Sequence[Point], ends: Callable[[Point], bool], needed: int) -> tuple[Point | None, Point]:
+def _end(forms: Sequence[Point], ends: _OfTotal, needed: int) -> tuple[Point | None, Point]:
     """First form of the first run of `needed` bad ones, and the last good form before it or before the end of all."""
     last_with = forms[0]
     run: list[Point] = []
     for form in forms:
-        if not ends(form):
+        if not ends(form.total):
             last_with, run = form, []
             continue
         run.append(form)

@@ -88,7 +88,44 @@ def judge(
     [('response_50', True, 'improved'), ('remission_5', False, None)]
     """
     thresholds = (*instrument.thresholds, *extra_thresholds)
-    return tuple(_verdict(instrument, threshold, baseline_total, latest_total) for threshold in thresholds)
+    return tuple(verdict_of(instrument, threshold, baseline_total, latest_total) for threshold in thresholds)
+
+
+def verdict_of(
+    instrument: Instrument, threshold: Threshold, baseline_total: float | None, latest_total: float | None
+) -> Verdict:
+    """What one threshold alone says of two totals, exactly at the boundary.
+
+    Units and range: totals in points. Missing data: as `judge`, `met` None with its reason.
+
+    Raises:
+        ValueError: a total is infinite or not a number.
+
+    Source: the threshold names its own.
+
+    >>> from app.scoring.registry import get_instrument
+    >>> phq_9 = get_instrument("phq-9")
+    >>> half = next(threshold for threshold in phq_9.thresholds if threshold.rule == "response")
+    >>> verdict_of(phq_9, half, 18, 9).met, verdict_of(phq_9, half, 18, 10).met, verdict_of(phq_9, half, 0, 0).reason
+    (True, False, 'zero_baseline')
+    """
+    if threshold.kind is ThresholdKind.SCORE:
+        met, direction, reason = _read_score(threshold, latest_total)
+    else:
+        met, direction, reason = _read_change(instrument, threshold, baseline_total, latest_total)
+    return Verdict(
+        rule=threshold.rule,
+        code=threshold.code,
+        kind=threshold.kind,
+        inequality=threshold.inequality,
+        threshold=threshold.value,
+        met=met,
+        direction=direction,
+        population=threshold.population,
+        source=threshold.source,
+        version=threshold.version,
+        reason=reason,
+    )
 
 
 def category_of(
@@ -134,26 +171,6 @@ def category_of(
     return CategoryResult(category, rule.code, screen.code, reason, rule.value, _cutoff_value(screen))
 
 
-def _verdict(instrument: Instrument, threshold: Threshold, baseline: float | None, latest: float | None) -> Verdict:
-    if threshold.kind is ThresholdKind.SCORE:
-        met, direction, reason = _read_score(threshold, latest)
-    else:
-        met, direction, reason = _read_change(instrument, threshold, baseline, latest)
-    return Verdict(
-        rule=threshold.rule,
-        code=threshold.code,
-        kind=threshold.kind,
-        inequality=threshold.inequality,
-        threshold=threshold.value,
-        met=met,
-        direction=direction,
-        population=threshold.population,
-        source=threshold.source,
-        version=threshold.version,
-        reason=reason,
-    )
-
-
 def _read_score(threshold: Threshold, latest: float | None) -> _Reading:
     if latest is None:
         return None, None, "incomplete"
@@ -188,7 +205,7 @@ def _category(
 ) -> tuple[ChangeCategory | None, CategoryReason | None]:
     if baseline is None or latest is None:
         return None, "incomplete"
-    verdict = _verdict(instrument, rule, baseline, latest)
+    verdict = verdict_of(instrument, rule, baseline, latest)
     if verdict.direction is None:
         return None, verdict.reason or "no_reliable_change_rule"
     was, now = _in_clinical_range(screen, baseline), _in_clinical_range(screen, latest)

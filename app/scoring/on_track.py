@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache, partial
 from typing import Final
 
 from app.scoring.default_rules import default_threshold, verdict_of
@@ -103,8 +104,10 @@ def on_track(
     forms = _check_ins(points, baseline, first_dose_at)
     worsening = default_threshold(instrument, RELIABLE_CHANGE)
     total = None if isinstance(baseline, NoBaseline) else baseline.point.total
-    improved = [verdict_of(instrument, _improvement(rule), total, form.total) for form in forms]
-    worse = (form.at for form in forms if _is_worse(instrument, worsening, total, form))
+    improvement = cache(partial(verdict_of, instrument, _improvement(rule), total))  # each distinct total once
+    improved = [improvement(form.total) for form in forms]
+    is_worse = cache(partial(_is_worse, instrument, worsening, total))
+    worse = (form.at for form in forms if is_worse(form.total))
     met, reason, flagged_at = _answer(forms, improved, next(worse, None), rule, known=total is not None)
     return OnTrack(
         rule=f"{rule.code}@{rule.version}",
@@ -122,7 +125,7 @@ def _check_ins(points: Iterable[Point], baseline: Baseline | NoBaseline, first_d
     if isinstance(baseline, NoBaseline):
         return []
     begins = max(instant(at) for at in (baseline.point.at, first_dose_at) if at is not None)
-    return [point for point in in_time_order(points) if point.total is not None and instant(point.at) > begins]
+    return [point for point in in_time_order(points).after(begins) if point.total is not None]
 
 
 def _improvement(rule: OnTrackRule) -> Threshold:
@@ -138,8 +141,8 @@ def _improvement(rule: OnTrackRule) -> Threshold:
     )
 
 
-def _is_worse(instrument: Instrument, rule: Threshold | None, baseline: float | None, form: Point) -> bool:
-    return rule is not None and verdict_of(instrument, rule, baseline, form.total).direction == "worsened"
+def _is_worse(instrument: Instrument, rule: Threshold | None, baseline: float | None, total: float | None) -> bool:
+    return rule is not None and verdict_of(instrument, rule, baseline, total).direction == "worsened"
 
 
 def _answer(

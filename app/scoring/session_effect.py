@@ -13,7 +13,7 @@ from typing import Final
 from app.scoring.change import change
 from app.scoring.measurement import measurement_error
 from app.scoring.model import Instrument, Point
-from app.scoring.timeline import HOUR, elapsed, in_time_order, instant
+from app.scoring.timeline import HOUR, InTimeOrder, elapsed, in_time_order, instant
 from app.scoring.treatment import Dose, NumberedDose, numbered, recall_share
 
 
@@ -168,7 +168,7 @@ def _stretches(doses: Sequence[NumberedDose]) -> Iterable[_Stretch]:
 def _session(
     numbered_dose: NumberedDose,
     stretch: _Stretch,
-    forms: Sequence[Point],
+    forms: InTimeOrder,
     instrument: Instrument,
     rules: PairingRules,
     standard_error: float | None,
@@ -191,9 +191,8 @@ def _session(
     )
 
 
-def _before(stretch: _Stretch, forms: Sequence[Point], rules: PairingRules) -> _Before:
-    opens = stretch.start - rules.before_hours * HOUR
-    near = [form for form in forms if opens <= instant(form.at) <= stretch.start]
+def _before(stretch: _Stretch, forms: InTimeOrder, rules: PairingRules) -> _Before:
+    near = forms.between(stretch.start - rules.before_hours * HOUR, stretch.start)
     own = [form for form in near if stretch.previous is None or instant(form.at) > stretch.previous]
     judged = [form for form in own if form.total is not None]
     if judged:
@@ -207,7 +206,7 @@ def _after(
     window: AfterWindow,
     before: _Before,
     stretch: _Stretch,
-    forms: Sequence[Point],
+    forms: InTimeOrder,
     instrument: Instrument,
     rules: PairingRules,
     standard_error: float | None,
@@ -230,12 +229,12 @@ def _after(
 
 
 def _choose_after(
-    window: AfterWindow, stretch: _Stretch, forms: Sequence[Point], instrument: Instrument, rules: PairingRules
+    window: AfterWindow, stretch: _Stretch, forms: InTimeOrder, instrument: Instrument, rules: PairingRules
 ) -> tuple[Point | None, NotEstimable | None]:
     opens, closes = stretch.start + window.from_hours * HOUR, stretch.start + window.to_hours * HOUR
     if stretch.following is not None and stretch.following < opens:
         return None, NotEstimable.NEXT_DOSE_BEFORE_WINDOW
-    inside = [form for form in forms if opens <= instant(form.at) <= closes and instant(form.at) > stretch.start]
+    inside = [form for form in forms.between(opens, closes) if instant(form.at) > stretch.start]
     own = [form for form in inside if stretch.following is None or instant(form.at) <= stretch.following]
     judged = [form for form in own if form.total is not None]
     eligible = [

@@ -4,10 +4,10 @@ Source: Tang and DeRubeis 1999, J Consult Clin Psychol 67:894-904; the critical 
 Lutz et al. 2013, Psychother Res 23:14-24 and Wiedemann et al. 2020, PLoS ONE 15:e0230276.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from statistics import mean, variance
 from typing import Final, Literal
 
 from app.scoring.model import SECONDS_PER_DAY, Direction, Point
@@ -22,6 +22,7 @@ CRITICAL_VALUES: Final = {  # totals on both sides -> two-sided 5 % point of t w
     5: 3.182,  # Lutz et al. 2013
     4: 4.303,  # Lutz et al. 2013
 }
+_CRITICAL_SQUARED: Final = {n: Fraction(value) ** 2 for n, value in CRITICAL_VALUES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,63 +81,124 @@ def sudden_gains(
     """
     if not cutoff > 0:
         raise ValueError("the cut-off must be above 0 points")
-    ordered = sorted(points, key=lambda point: instant(point.at))
-    found = (_judge(ordered, place, cutoff, change_rate, direction) for place in range(1, len(ordered)))
+    row = _row(points)
+    criteria = _Criteria(cutoff, math.ceil(Fraction(cutoff) * row.per_point), Fraction(change_rate))
+    found = (_judge(row, place, criteria, direction) for place in range(1, len(row.units)))
     return tuple(change for change in found if change)
 
 
-def _judge(
-    ordered: Sequence[Point], place: int, cutoff: float, change_rate: float, direction: Direction
-) -> SuddenChange | None:
-    """The change from the point before `place` to the one at it, if it is sudden."""
-    before, after = ordered[place - 1], ordered[place]
-    if before.total is None or after.total is None or before.total == after.total:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The check-ins in order, and their totals in whole units that keep every one of them exactly."""
+
+    points: Sequence[Point]
+    units_of: Mapping[float, int]  # by total
+    units: Sequence[int | None]  # by place
+    per_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Criteria:
+    """The first in points and in units, the second as an exact fraction."""
+
+    cutoff: float
+    least: int
+    rate: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The n totals before and the m totals after a step, in units."""
+
+    n: int
+    m: int
+    sum_before: int
+    sum_after: int
+    squares: int  # sum of squares about the two means, times n m
+
+    @property
+    def distance(self) -> int:
+        """How far the mean falls, times n m."""
+        return self.sum_before * self.m - self.sum_after * self.n
+
+    @property
+    def parts(self) -> int:
+        """What `squares` is divided by for the pooled variance."""
+        return self.n * self.m * (self.n + self.m - 2)
+
+
+def _row(points: Sequence[Point]) -> _Row:
+    ordered = sorted(points, key=lambda point: instant(point.at))
+    exact = {total: Fraction(total) for total in {point.total for point in ordered} if total is not None}
+    per_point = math.lcm(*(total.denominator for total in exact.values()))
+    units_of = {total: int(fraction * per_point) for total, fraction in exact.items()}
+    units = [None if point.total is None else units_of[point.total] for point in ordered]
+    return _Row(ordered, units_of, units, per_point)
+
+
+def _judge(row: _Row, place: int, criteria: _Criteria, direction: Direction) -> SuddenChange | None:
+    """The change from the check-in before `place` to the one at it, if it is sudden."""
+    start, end = row.points[place - 1], row.points[place]
+    if start.total is None or end.total is None:
         return None
-    fell = after.total < before.total
-    magnitude = abs(Fraction(after.total) - Fraction(before.total))
-    if magnitude < cutoff or magnitude < Fraction(change_rate) * Fraction(before.total):
+    before, after = row.units_of[start.total], row.units_of[end.total]
+    if not _is_large(before, after, criteria):
         return None
-    first, second = _totals(ordered[max(0, place - WINDOW) : place]), _totals(ordered[place : place + WINDOW])
-    if min(len(first), len(second)) < FEWEST_PER_SIDE:
+    sides = _sides(row.units, place)
+    if min(sides.n, sides.m) < FEWEST_PER_SIDE or not _holds_around(sides, fell=after < before):
         return None
-    critical = CRITICAL_VALUES[len(first) + len(second)]
-    distance = (mean(first) - mean(second)) * (1 if fell else -1)
-    pooled = _pooled_variance(first, second)
-    if distance <= 0 or distance**2 <= Fraction(critical) ** 2 * pooled:  # squared: exact, no root
-        return None
-    return SuddenChange(
-        kind="gain" if fell == (direction is Direction.LOWER_IS_BETTER) else "loss",
-        before_id=before.id,
-        after_id=after.id,
-        before=before.total,
-        after=after.total,
-        days=(instant(after.at) - instant(before.at)).total_seconds() / SECONDS_PER_DAY,
-        magnitude=float(magnitude),
-        cutoff=cutoff,
-        change_rate=float(magnitude / Fraction(before.total)) if before.total else None,
-        n_before=len(first),
-        n_after=len(second),
-        mean_before=float(mean(first)),
-        mean_after=float(mean(second)),
+    critical = CRITICAL_VALUES[sides.n + sides.m]
+    return SuddenChange(  # a quotient of integers is rounded once
+        kind="gain" if (after < before) == (direction is Direction.LOWER_IS_BETTER) else "loss",
+        before_id=start.id,
+        after_id=end.id,
+        before=start.total,
+        after=end.total,
+        days=(instant(end.at) - instant(start.at)).total_seconds() / SECONDS_PER_DAY,
+        magnitude=abs(after - before) / row.per_point,
+        cutoff=criteria.cutoff,
+        change_rate=abs(after - before) / before if before else None,
+        n_before=sides.n,
+        n_after=sides.m,
+        mean_before=sides.sum_before / (sides.n * row.per_point),
+        mean_after=sides.sum_after / (sides.m * row.per_point),
         critical_value=critical,
-        must_exceed=critical * float(pooled) ** 0.5,
-        reversed_by=_reversal(ordered[place + 1 :], before.total, after.total),
+        must_exceed=critical * (sides.squares / (sides.parts * row.per_point**2)) ** 0.5,
+        reversed_by=_reversal(row, place, before, after),
     )
 
 
-def _totals(points: Sequence[Point]) -> list[Fraction]:
-    return [Fraction(point.total) for point in points if point.total is not None]
+def _is_large(before: int, after: int, criteria: _Criteria) -> bool:
+    """The first and the second criterion."""
+    magnitude, rate = abs(after - before), criteria.rate
+    return magnitude >= criteria.least and magnitude * rate.denominator >= rate.numerator * before
 
 
-def _pooled_variance(first: list[Fraction], second: list[Fraction]) -> Fraction:
-    squares = (len(first) - 1) * variance(first) + (len(second) - 1) * variance(second)
-    return squares / (len(first) + len(second) - 2)
+def _holds_around(sides: _Sides, *, fell: bool) -> bool:
+    """The third criterion, squared and cross-multiplied: no root, nothing rounded."""
+    distance = sides.distance if fell else -sides.distance
+    if distance <= 0:
+        return False
+    critical = _CRITICAL_SQUARED[sides.n + sides.m]
+    mean_parts = (sides.n * sides.m) ** 2
+    return distance**2 * critical.denominator * sides.parts > critical.numerator * sides.squares * mean_parts
 
 
-def _reversal(later: Sequence[Point], before: float, after: float) -> str | None:
-    half_way = Fraction(after) + (Fraction(before) - Fraction(after)) * Fraction(REVERSED_RATE)
+def _sides(units: Sequence[int | None], place: int) -> _Sides:
+    first = [total for total in units[max(0, place - WINDOW) : place] if total is not None]
+    second = [total for total in units[place : place + WINDOW] if total is not None]
+    n, m, sum_before, sum_after = len(first), len(second), sum(first), sum(second)
+    about_first = n * sum([total * total for total in first]) - sum_before * sum_before
+    about_second = m * sum([total * total for total in second]) - sum_after * sum_after
+    return _Sides(n, m, sum_before, sum_after, about_first * m + about_second * n)
+
+
+def _reversal(row: _Row, place: int, before: int, after: int) -> str | None:
+    half_way = after + (before - after) * Fraction(REVERSED_RATE)
+    at_least, at_most = math.ceil(half_way), math.floor(half_way)
     back_up = before > after
-    for point in later:
-        if point.total is not None and (point.total >= half_way if back_up else point.total <= half_way):
-            return point.id
+    for later in range(place + 1, len(row.units)):
+        total = row.units[later]
+        if total is not None and (total >= at_least if back_up else total <= at_most):
+            return row.points[later].id
     return None

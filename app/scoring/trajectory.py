@@ -7,8 +7,10 @@ course amounts to: its trend, each session's effect, how long a response lasts, 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, partial
+from typing import Final
 
-from app.scoring.change import change
+from app.scoring.change import Change, change
 from app.scoring.default_rules import default_threshold
 from app.scoring.durability import Durability, durability
 from app.scoring.expected import CourseCompleteness, course_completeness
@@ -19,10 +21,12 @@ from app.scoring.on_track import OnTrack, on_track
 from app.scoring.score import severity_of
 from app.scoring.session_effect import SessionEffect, session_effects
 from app.scoring.sudden_gains import SuddenChange, sudden_gains
-from app.scoring.timeline import instant
-from app.scoring.treatment import Baseline, Context, Dose, NoBaseline, context
+from app.scoring.timeline import in_time_order, instant
+from app.scoring.treatment import Baseline, Context, Dose, NoBaseline, dose_line
 from app.scoring.trend import Trend, trend
 from app.scoring.worse_after_dose import FormPoint, WorseAfterDose, worse_after_dose
+
+_NO_CHANGE: Final = Change(None, None)  # before the baseline, or without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,52 +102,70 @@ def trajectory(
     (-11, 'recovered', 1)
     """
     points = [form.point for form in forms]
+    ordered = in_time_order(points)
     first_dose = min((instant(dose.started_at) for dose in doses), default=None)
     chosen = baseline if isinstance(baseline, Baseline) else None
+    since = _since(chosen, points)
     return Trajectory(
         baseline=baseline,
-        points=tuple(_placed(instrument, doses, chosen, point) for point in points),
-        latest=None if chosen is None else _latest(instrument, points, chosen, extra_thresholds),
+        points=_placed(instrument, doses, chosen, points),
+        latest=None if chosen is None else _latest(instrument, since, chosen, extra_thresholds),
         error=measurement_error(instrument),
-        trend=trend(_since(chosen, points)),
+        trend=trend(since),
         sudden_changes=_sudden_changes(instrument, points),
-        sessions=session_effects(points, doses, instrument),
+        sessions=session_effects(ordered, doses, instrument),
         worse_after_dose=worse_after_dose(forms, doses, instrument),
-        durability=durability(points, baseline, doses, instrument),
-        on_track=on_track(points, baseline, instrument, first_dose_at=first_dose),
+        durability=durability(ordered, baseline, doses, instrument),
+        on_track=on_track(ordered, baseline, instrument, first_dose_at=first_dose),
         completeness=course_completeness([point.at for point in points], doses, as_of),
     )
 
 
-def _placed(instrument: Instrument, doses: Sequence[Dose], baseline: Baseline | None, point: Point) -> TrajectoryPoint:
-    severity = None if point.total is None else severity_of(instrument, point.total)
-    placed = context(point.at, doses, instrument.recall_days)
-    if baseline is None or point.at < baseline.point.at:
-        return TrajectoryPoint(point, severity, placed, None, None)
-    since = change(instrument, baseline.point.total, point.total)
-    return TrajectoryPoint(point, severity, placed, since.points, since.percent_change)
+def _placed(
+    instrument: Instrument, doses: Sequence[Dose], baseline: Baseline | None, points: Sequence[Point]
+) -> tuple[TrajectoryPoint, ...]:
+    line, begins = dose_line(doses), instant(baseline.point.at) if baseline else None
+    # Forms are many, their totals few: what the total alone decides is worked out once for each.
+    severity = cache(partial(severity_of, instrument))
+    since = cache(partial(change, instrument, baseline.point.total if baseline else None))
+    placed = []
+    for point in points:
+        changed = _NO_CHANGE if begins is None or instant(point.at) < begins else since(point.total)
+        placed.append(
+            TrajectoryPoint(
+                point=point,
+                severity=None if point.total is None else severity(point.total),
+                context=line.context(point.at, instrument.recall_days),
+                change=changed.points,
+                percent_change=changed.percent_change,
+            )
+        )
+    return tuple(placed)
 
 
 def _latest(
-    instrument: Instrument, points: Sequence[Point], baseline: Baseline, extra_thresholds: Iterable[Threshold]
+    instrument: Instrument, since: Sequence[Point], baseline: Baseline, extra_thresholds: Iterable[Threshold]
 ) -> Latest | None:
     start = baseline.point
-    later = [point for point in _since(baseline, points) if point.total is not None and point.id != start.id]
+    later = [point for point in since if point.total is not None and point.id != start.id]
     if not later:
         return None
-    since = change(instrument, start.total, later[-1].total)
-    assert since.points is not None  # noqa: S101  # both totals are there; narrows the type
+    changed = change(instrument, start.total, later[-1].total)
+    assert changed.points is not None  # noqa: S101  # both totals are there; narrows the type
     return Latest(
         point=later[-1],
-        change=since.points,
-        percent_change=since.percent_change,
+        change=changed.points,
+        percent_change=changed.percent_change,
         verdicts=judge(instrument, start.total, later[-1].total, extra_thresholds),
         category=category_of(instrument, start.total, later[-1].total),
     )
 
 
 def _since(baseline: Baseline | None, points: Sequence[Point]) -> list[Point]:
-    return [point for point in points if baseline is None or point.at >= baseline.point.at]
+    if baseline is None:
+        return list(points)
+    begins = instant(baseline.point.at)
+    return [point for point in points if instant(point.at) >= begins]
 
 
 def _sudden_changes(instrument: Instrument, points: Sequence[Point]) -> tuple[SuddenChange, ...]:

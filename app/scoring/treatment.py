@@ -3,6 +3,7 @@
 What follows a dose is described by its place in time. Nothing here says that the dose caused it.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from app.scoring.model import Point
 from app.scoring.timeline import DAY, HOUR, elapsed, in_time_order, instant
 
 MAXIMUM_BASELINE_AGE_DAYS: Final = 28  # days before the first dose; judgement: two recall windows of the PHQ-9
+_NO_TIME: Final = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,33 @@ class Context:
     dose_number: int | None  # of the nearest preceding dose, from 1
     hours_since_dose: float | None  # hours since that dose started
     recall_after_dose: float | None  # share of the recall window lying after its start, 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class DoseLine:
+    """The doses of one episode, ordered once, to be asked about many forms."""
+
+    doses: tuple[NumberedDose, ...]
+    starts: tuple[datetime, ...]  # of the doses, in UTC
+
+    def before(self, at: datetime) -> tuple[NumberedDose, ...]:
+        """Those that had started strictly before an instant."""
+        return self.doses[: bisect_left(self.starts, instant(at))]
+
+    def recall_share(self, at: datetime, recall_days: float) -> float | None:
+        """As the function, for the nearest dose that had started strictly before; None while none had."""
+        form = instant(at)
+        count = bisect_left(self.starts, form)
+        return _share(form - self.starts[count - 1], _window(recall_days)) if count else None
+
+    def context(self, at: datetime, recall_days: float) -> Context:
+        """As the function `context`, which says what it means."""
+        window, form = _window(recall_days), instant(at)
+        count = bisect_right(self.starts, form)
+        if not count:
+            return Context(None, None, None)
+        since = form - self.starts[count - 1]
+        return Context(self.doses[count - 1].number, since / HOUR, _share(since, window))
 
 
 class BaselineRule(StrEnum):
@@ -96,6 +125,25 @@ def numbered(doses: Iterable[Dose]) -> tuple[NumberedDose, ...]:
     return tuple(NumberedDose(number, dose) for number, dose in enumerate(in_order, start=1))
 
 
+def dose_line(doses: Iterable[Dose]) -> DoseLine:
+    """The doses of one episode as a line of time.
+
+    Units and range: numbered from 1 as by `numbered`. Missing data: no dose gives an empty line.
+
+    Raises:
+        ValueError: a start has no offset.
+
+    Source: convention.
+
+    >>> from datetime import UTC
+    >>> line = dose_line(Dose(str(day), datetime(2026, 1, day, 9, tzinfo=UTC)) for day in (8, 1))
+    >>> [line.recall_share(datetime(2026, 1, day, 9, tzinfo=UTC), recall_days=14) for day in (1, 8, 15)]
+    [None, 0.5, 0.5]
+    """
+    in_order = numbered(doses)
+    return DoseLine(in_order, tuple(instant(each.dose.started_at) for each in in_order))
+
+
 def doses_before(at: datetime, doses: Iterable[Dose]) -> tuple[NumberedDose, ...]:
     """The doses that had started strictly before an instant: those a form of that instant can speak of.
 
@@ -111,7 +159,7 @@ def doses_before(at: datetime, doses: Iterable[Dose]) -> tuple[NumberedDose, ...
     >>> len(doses_before(dose.started_at, [dose])), len(doses_before(dose.started_at + HOUR, [dose]))
     (0, 1)
     """
-    return tuple(each for each in numbered(doses) if instant(each.dose.started_at) < instant(at))
+    return dose_line(doses).before(at)
 
 
 def recall_share(at: datetime, started_at: datetime, recall_days: float) -> float:
@@ -130,8 +178,7 @@ def recall_share(at: datetime, started_at: datetime, recall_days: float) -> floa
     >>> round(recall_share(dose + 25.5 * HOUR, dose, recall_days=14), 4)
     0.0759
     """
-    window = _window(recall_days)
-    return min(max(elapsed(started_at, at), timedelta(0)), window) / window
+    return _share(elapsed(started_at, at), _window(recall_days))
 
 
 def context(at: datetime, doses: Iterable[Dose], recall_days: float) -> Context:
@@ -155,13 +202,7 @@ def context(at: datetime, doses: Iterable[Dose], recall_days: float) -> Context:
     >>> context(dose.started_at - HOUR, [dose], recall_days=7).dose_number is None
     True
     """
-    _window(recall_days)
-    started = [each for each in numbered(doses) if instant(each.dose.started_at) <= instant(at)]
-    if not started:
-        return Context(None, None, None)
-    nearest = started[-1]
-    since = elapsed(nearest.dose.started_at, at)
-    return Context(nearest.number, since / HOUR, recall_share(at, nearest.dose.started_at, recall_days))
+    return dose_line(doses).context(at, recall_days)
 
 
 def straddles_dose(at: datetime, doses: Iterable[Dose], recall_days: float) -> bool:
@@ -229,7 +270,7 @@ def _before_treatment(
 ) -> Point | BaselineReason:
     if first_dose_at is None:
         return BaselineReason.NO_DOSE
-    before = [point for point in in_time_order(points) if instant(point.at) <= instant(first_dose_at)]
+    before = in_time_order(points).until(first_dose_at)
     found = _first(before[::-1], BaselineReason.NONE_BEFORE_FIRST_DOSE)
     if isinstance(found, Point) and elapsed(found.at, first_dose_at) > maximum_age_days * DAY:
         return BaselineReason.TOO_OLD
@@ -243,6 +284,10 @@ def _first(candidates: Iterable[Point], when_empty: BaselineReason) -> Point | B
             return point
         reason = BaselineReason.INCOMPLETE
     return reason
+
+
+def _share(since: timedelta, window: timedelta) -> float:
+    return min(max(since, _NO_TIME), window) / window
 
 
 def _window(recall_days: float) -> timedelta:

@@ -157,7 +157,7 @@ def trend(points: Sequence[Point], level: float = LEVEL) -> Trend:
 def _in_units(scored: Sequence[tuple[datetime, int | float]]) -> tuple[list[Unit], _Scale]:
     """Times and totals as the smallest whole numbers that keep them exactly."""
     times = [(at - scored[0][0]) // _MICROSECOND for at, _ in scored]
-    exact = {total: _fraction(total) for _, total in scored}
+    exact = {total: _fraction(total) for total in {total for _, total in scored}}
     tick = math.gcd(*times) or 1
     parts = math.lcm(*(total.denominator for total in exact.values()))
     whole = {total: int(fraction * parts) for total, fraction in exact.items()}

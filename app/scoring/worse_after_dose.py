@@ -1,5 +1,6 @@
 """Forms that are worse soon after a dose. A signal for a person to look at; it does not say that the dose did it."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,9 +10,9 @@ from typing import Final
 from app.scoring.change import change
 from app.scoring.default_rules import default_threshold, verdict_of
 from app.scoring.judgement import RELIABLE_CHANGE
-from app.scoring.model import CriticalItem, Instrument, Point
+from app.scoring.model import CriticalItem, Instrument, Point, Threshold
 from app.scoring.timeline import DAY, HOUR, elapsed, instant
-from app.scoring.treatment import Dose, NumberedDose, doses_before
+from app.scoring.treatment import Dose, NumberedDose, dose_line
 
 WORSE_WITHIN_DAYS: Final = 7  # days after the start of a dose; judgement: acute effects wane within about a week
 
@@ -58,6 +59,14 @@ class WorseAfterDose:
     items: tuple[WorseItem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was known when a dose started, by forms up to its very start."""
+
+    point: Point | None  # the last with a total
+    values: Mapping[int, int]  # the last answer to each critical item that had been answered
+
+
 def worse_after_dose(
     forms: Iterable[FormPoint], doses: Iterable[Dose], instrument: Instrument, *, within_days: float = WORSE_WITHIN_DAYS
 ) -> tuple[WorseAfterDose, ...]:
@@ -89,54 +98,60 @@ def worse_after_dose(
     (1, 6, ['reliable_worsening', 'critical_item_new'])
     """
     ordered = sorted(forms, key=lambda form: (instant(form.point.at), form.point.id))
-    every_dose = tuple(doses)
+    times = [instant(form.point.at) for form in ordered]
+    line = dose_line(doses)
+    rule = default_threshold(instrument, RELIABLE_CHANGE)
     signals = []
-    for form in ordered:
-        started = doses_before(form.point.at, every_dose)
-        if started and elapsed(started[-1].dose.started_at, form.point.at) <= within_days * DAY:
-            signals.append(_signal(form, started[-1], ordered, instrument))
-    return tuple(signal for signal in signals if signal.reasons)
+    neighbours = zip(line.doses, line.starts, (*line.starts[1:], None), strict=False)  # the last may run one longer
+    for dose, start, following in neighbours:
+        until = start + within_days * DAY
+        first, end = bisect_right(times, start), bisect_right(times, min(until, following or until))
+        known = _known(ordered[:first], instrument.critical_items)
+        signals += [_signal(form, dose, known, instrument, rule) for form in ordered[first:end]]
+    return tuple(signal for signal in signals if signal is not None)
+
+
+def _known(forms: Sequence[FormPoint], critical_items: Sequence[CriticalItem]) -> _Known:
+    earlier = forms[::-1]
+    values = {}
+    for critical in critical_items:
+        answers = (form.critical_values.get(critical.item) for form in earlier)
+        last = next((answer for answer in answers if answer is not None), None)
+        if last is not None:
+            values[critical.item] = last
+    return _Known(next((form.point for form in earlier if form.point.total is not None), None), values)
 
 
 def _signal(
-    form: FormPoint, dose: NumberedDose, ordered: Sequence[FormPoint], instrument: Instrument
-) -> WorseAfterDose:
-    start = instant(dose.dose.started_at)
-    earlier = [each for each in ordered if instant(each.point.at) <= start][::-1]
-    before = next((each.point for each in earlier if each.point.total is not None), None)
-    items = tuple(_worse_items(form, earlier, instrument.critical_items))
-    before_total = before.total if before else None
-    reasons = (*_worse_total(instrument, before_total, form.point.total), *(item.reason for item in items))
-    rule = default_threshold(instrument, RELIABLE_CHANGE)
+    form: FormPoint, dose: NumberedDose, known: _Known, instrument: Instrument, rule: Threshold | None
+) -> WorseAfterDose | None:
+    before = known.point.total if known.point else None
+    items = tuple(_worse_items(form, known, instrument.critical_items))
+    reasons = [item.reason for item in items]
+    if rule is not None and verdict_of(instrument, rule, before, form.point.total).direction == "worsened":
+        reasons.insert(0, WorseReason.RELIABLE_WORSENING)
+    if not reasons:
+        return None
     return WorseAfterDose(
         dose_number=dose.number,
         dose_id=dose.dose.id,
         started_at=dose.dose.started_at,
-        before=before,
+        before=known.point,
         after=form.point,
-        hours_after=elapsed(start, form.point.at) / HOUR,
-        change=change(instrument, before_total, form.point.total).points,
+        hours_after=elapsed(dose.dose.started_at, form.point.at) / HOUR,
+        change=change(instrument, before, form.point.total).points,
         rule=rule.code if rule else None,
         reasons=tuple(dict.fromkeys(reasons)),
         items=items,
     )
 
 
-def _worse_total(instrument: Instrument, before: float | None, after: float | None) -> Iterable[WorseReason]:
-    rule = default_threshold(instrument, RELIABLE_CHANGE)
-    if rule is not None and verdict_of(instrument, rule, before, after).direction == "worsened":
-        yield WorseReason.RELIABLE_WORSENING
-
-
-def _worse_items(
-    form: FormPoint, earlier: Sequence[FormPoint], critical_items: Sequence[CriticalItem]
-) -> Iterable[WorseItem]:
+def _worse_items(form: FormPoint, known: _Known, critical_items: Sequence[CriticalItem]) -> Iterable[WorseItem]:
     for critical in critical_items:
         now = form.critical_values.get(critical.item)
         if now is None or now < critical.at_least:
             continue
-        known = (each.critical_values.get(critical.item) for each in earlier)
-        before = next((value for value in known if value is not None), None)
+        before = known.values.get(critical.item)
         if before is None or before < critical.at_least:
             yield WorseItem(critical.item, before, now, WorseReason.CRITICAL_ITEM_NEW)
         elif now > before:

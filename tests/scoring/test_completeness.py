@@ -1,7 +1,7 @@
 """Expected, received, late, missing: each form once, against a search of all matchings."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -91,15 +91,24 @@ def test_a_window_must_be_in_order(window: CheckInWindow) -> None:
 
 
 def best_by_search(due: list[int], window: tuple[int, int, int], came: list[int]) -> tuple[int, int]:
-    """Most received, then most in time, over every assignment of forms to expected times."""
+    """Most received over every assignment of forms to expected times; then most in time, of those in order of time."""
     before, after, late = window
     slots: list[int | None] = [*came, *([None] * len(due))]
-    best = (0, 0)
+    received, in_order = 0, (0, 0)
     for chosen in set(permutations(slots, len(due))):
-        pairs = [(at, form) for at, form in zip(due, chosen, strict=True) if form is not None]
-        if all(-before <= form - at <= late for at, form in pairs):
-            best = max(best, (len(pairs), sum(form - at <= after for at, form in pairs)))
-    return best
+        pairs = sorted((at, form) for at, form in zip(due, chosen, strict=True) if form is not None)
+        if not all(-before <= form - at <= late for at, form in pairs):
+            continue
+        received = max(received, len(pairs))
+        if all(form < later for (_, form), (_, later) in pairwise(pairs)):
+            in_order = max(in_order, (len(pairs), sum(form - at <= after for at, form in pairs)))
+    return received, in_order[1]
+
+
+def test_a_later_form_never_fills_an_earlier_place() -> None:
+    """Late for the first and late for the second: crossing them would make one of them in time, out of order."""
+    found = completeness(hours(27, 28), CheckInWindow(before_hours=0, after_hours=8, late_hours=10), hours(36, 37))
+    assert (found.received, found.late) == (2, 2)
 
 
 @given(
@@ -110,9 +119,43 @@ def best_by_search(due: list[int], window: tuple[int, int, int], came: list[int]
     came=st.lists(st.integers(-8, 45), max_size=3, unique=True),
 )
 def test_the_matching_is_the_best_there_is(due: list[int], before: int, after: int, more: int, came: list[int]) -> None:
-    """As many received as any assignment gives, and among those as few late; nothing is counted twice."""
+    """As many received as any assignment gives, and as few late as one in order of time; nothing is counted twice."""
     found = completeness(hours(*due), CheckInWindow(before, after, after + more), hours(*came))
     received, in_time = best_by_search(due, (before, after, after + more), came)
     assert (found.received, found.late) == (received, received - in_time)
     assert found.expected == found.received + found.missing == len(due)
     assert found.received + found.unexpected == len(came)
+
+
+def best_of_all(due: list[int], window: tuple[int, int, int], came: list[int], as_of: int) -> tuple[int, int, int]:
+    """Received, in time and still open, by going through every form for every expected time: the slow truth."""
+    before, after, late = window
+    row = [(0, 0, 0)] * (len(came) + 1)
+    for at in due:
+        still_open = as_of <= at + late
+        above, row = row, []
+        for count in range(len(came) + 1):
+            received, in_time, pending = above[count]
+            options = [(received, in_time, pending + still_open), *row[-1:]]
+            if count and -before <= came[count - 1] - at <= late:
+                received, in_time, pending = above[count - 1]
+                options.append((received + 1, in_time + (came[count - 1] - at <= after), pending))
+            row.append(max(options))
+    return row[-1]
+
+
+@given(
+    due=st.lists(st.integers(0, 90), max_size=12),
+    window=st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(0, 12)),
+    came=st.lists(st.integers(-8, 110), max_size=20),
+    as_of=st.integers(0, 120),
+)
+def test_forms_outside_a_span_may_be_passed_over(
+    due: list[int], window: tuple[int, int, int], came: list[int], as_of: int
+) -> None:
+    """Looking at the forms inside each span alone gives what looking at all of them gives."""
+    before, after, more = window
+    (moment,) = hours(as_of)
+    found = completeness(hours(*due), CheckInWindow(before, after, after + more), hours(*came), as_of=moment)
+    received, in_time, still_open = best_of_all(sorted(due), (before, after, after + more), sorted(came), as_of)
+    assert (found.received, found.late, found.pending) == (received, received - in_time, still_open)

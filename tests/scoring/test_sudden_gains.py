@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -185,6 +186,32 @@ def test_all_three_criteria_hold_by_independent_arithmetic(totals: list[int | No
         if abs(before - after) >= before / 4 and apart > {4: 2.776, 3: 3.182, 2: 4.303}[df] * pooled**0.5:
             expected.append(("gain" if sign == 1 else "loss", str(place - 1)))
     assert changes(totals) == expected
+
+
+@given(st.lists(st.none() | st.sampled_from([5, 5.0, 9, 16, 17, 27, 20 * 9 / 8, 30 * 20 / 19, 0.1]), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_what_is_told_is_what_fractions_give(totals: list[float | None]) -> None:
+    """Whole units decide as fractions do, and every number told is the fraction rounded once, prorated totals too."""
+    for change in sudden_gains(weekly(totals), 0.1, LOWER):
+        place = int(change.after_id)
+        before, after = (Fraction(total) for total in (change.before, change.after))
+        left = [Fraction(t) for t in totals[max(0, place - 3) : place] if t is not None]
+        right = [Fraction(t) for t in totals[place : place + 3] if t is not None]
+        squares = (len(left) - 1) * statistics.variance(left) + (len(right) - 1) * statistics.variance(right)
+        pooled = squares / (len(left) + len(right) - 2)
+        apart = statistics.mean(left) - statistics.mean(right)
+        assert (change.before, change.after) == (totals[place - 1], totals[place])
+        assert (change.magnitude, change.change_rate) == (
+            float(abs(before - after)),
+            float(abs(before - after) / before),
+        )
+        assert (change.mean_before, change.mean_after) == (
+            float(statistics.mean(left)),
+            float(statistics.mean(right)),
+        )
+        assert change.must_exceed == change.critical_value * float(pooled) ** 0.5
+        assert apart**2 > Fraction(change.critical_value) ** 2 * pooled
+        assert (apart > 0) == (before > after)
 
 
 @pytest.mark.parametrize("cutoff", [0, -7])

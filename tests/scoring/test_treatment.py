@@ -20,6 +20,7 @@ from app.scoring.treatment import (
     NoBaseline,
     choose_baseline,
     context,
+    dose_line,
     doses_before,
     numbered,
     recall_share,
@@ -133,6 +134,40 @@ def test_context_is_shift_and_order_invariant(starts: list[int], at: int, shift:
     later = [Dose(each.id, each.started_at + timedelta(minutes=shift)) for each in reversed(doses)]
     assert context(moment, doses, recall) == context(moved, later, recall)
     assert straddles_dose(moment, doses, recall) == straddles_dose(moved, later, recall)
+
+
+@given(starts=st.lists(minutes, max_size=6), at=minutes, zone=st.sampled_from(ZONES), recall=st.integers(1, 30))
+def test_a_line_of_doses_answers_as_going_through_all_of_them(
+    starts: list[int], at: int, zone: str, recall: int
+) -> None:
+    """Ordered once and searched by halves, the doses give what comparing with each of them gives."""
+    form_at, every = hours(at / 60).astimezone(ZoneInfo(zone)), [dose(start / 60) for start in [*starts, at]]
+    line = dose_line(every)
+    strictly = [each for each in numbered(every) if each.dose.started_at < hours(at / 60)]
+    assert line.before(form_at) == tuple(strictly)
+    assert line.recall_share(form_at, recall) == (
+        recall_share(form_at, strictly[-1].dose.started_at, recall) if strictly else None
+    )
+    nearest = [each for each in numbered(every) if each.dose.started_at <= hours(at / 60)][-1]
+    since = instant(form_at) - nearest.dose.started_at
+    share = recall_share(form_at, nearest.dose.started_at, recall)
+    assert line.context(form_at, recall) == Context(nearest.number, since / timedelta(hours=1), share)
+
+
+@given(
+    times=st.lists(st.integers(0, 40), max_size=8),
+    opens=st.integers(0, 40),
+    length=st.integers(-5, 20),
+    zone=st.sampled_from(ZONES),
+)
+def test_points_in_order_are_cut_as_by_looking_at_each(times: list[int], opens: int, length: int, zone: str) -> None:
+    """A stretch of points in order of time holds those whose instant lies in it, whatever zone it is asked in."""
+    ordered = in_time_order([Point(str(place), hours(at), 5, Validity.VALID) for place, at in enumerate(times)])
+    start, end = (hours(at).astimezone(ZoneInfo(zone)) for at in (opens, opens + length))
+    assert in_time_order(ordered) is ordered
+    assert ordered.between(start, end) == tuple(p for p in ordered if hours(opens) <= p.at <= hours(opens + length))
+    assert ordered.until(start) == tuple(p for p in ordered if p.at <= hours(opens))
+    assert ordered.after(start) == tuple(p for p in ordered if p.at > hours(opens))
 
 
 @given(start=minutes, first=minutes, second=minutes, recall=st.integers(1, 30))

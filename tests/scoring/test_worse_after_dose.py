@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.scoring.model import Point, Validity
 from app.scoring.registry import get_instrument
-from app.scoring.treatment import Dose
+from app.scoring.treatment import Dose, doses_before
 from app.scoring.worse_after_dose import FormPoint, WorseAfterDose, WorseReason, worse_after_dose
 
 DAY_ZERO: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -110,3 +112,29 @@ def test_the_order_of_forms_does_not_matter() -> None:
     """Signals come in order of time from any order."""
     forms = [form(-1, 12), form(3, 20), form(5, 21), form(16, 30)]
     assert signals(*forms, doses=(0, 14)) == signals(*forms[::-1], doses=(14, 0))
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 40), st.none() | st.integers(0, 27), st.none() | st.integers(0, 3)),
+        max_size=14,
+        unique_by=lambda row: row[0],
+    ),
+    starts=st.lists(st.integers(0, 40), max_size=4),
+)
+@settings(max_examples=80, deadline=None)
+def test_a_form_is_told_as_if_it_were_the_only_one_after_its_dose(
+    rows: list[tuple[int, float | None, int | None]], starts: list[int]
+) -> None:
+    """Each form beside its nearest dose and what came before that dose alone gives the same signal, or none."""
+    forms = [form(*row) for row in sorted(rows, key=lambda row: row[0])]
+    doses = [replace(dose(day), id=f"dose {place}") for place, day in enumerate(starts)]
+    alone = []
+    for each in forms:
+        started = doses_before(each.point.at, doses)
+        if started:
+            start = started[-1].dose.started_at
+            earlier = [known for known in forms if known.point.at <= start]
+            found = worse_after_dose([*earlier, each], doses, PHQ_9)
+            alone += [signal for signal in found if signal.after == each.point]
+    assert worse_after_dose(forms, doses, PHQ_9) == tuple(alone)
