@@ -2,7 +2,9 @@
 
 import hashlib
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
@@ -11,6 +13,8 @@ from app.deps import DatabaseDep, StrictRoute, allowed
 from app.schemas.fields import Id, InstrumentReference, Timestamp
 from app.schemas.trajectories import BaselineChoice, TrajectoryAnswer
 from app.schemas.trajectory_answers import example, trajectory_answer
+from app.scoring.model import Instrument
+from app.scoring.trajectory import Trajectory
 from app.services import trajectories
 from app.services.trajectories import TrajectoryRequest
 
@@ -56,11 +60,19 @@ async def get_trajectory(
     """Every verdict names its rule, threshold and source; what cannot be told says why and gives no number."""
     course = await trajectories.get_trajectory(database, actor, patient_id, request)
     episode_id = None if course.episode is None else course.episode.id
-    answer = trajectory_answer(
-        patient_id, course.instrument, episode_id, course.trajectory, request.known_at, request.taken_from
-    )
-    etag = f'"{hashlib.sha256(answer.model_dump_json(exclude={"known_at"}).encode()).hexdigest()[:32]}"'
+    text, etag = _told(patient_id, course.instrument, episode_id, course.trajectory, request.taken_from)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
         return Response(status_code=304, headers=headers)
-    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
+    known_at = request.known_at.isoformat().replace("+00:00", "Z")
+    return Response(f'{{"known_at":"{known_at}",{text[1:]}', headers=headers, media_type="application/json")
+
+
+@lru_cache(maxsize=64)
+def _told(
+    patient_id: UUID, instrument: Instrument, episode_id: str | None, found: Trajectory, shown_from: datetime | None
+) -> tuple[str, str]:
+    """The answer without its time of looking, which is another at every look, and the `ETag` of that."""
+    answer = trajectory_answer(patient_id, instrument, episode_id, found, datetime.now(UTC), shown_from)
+    text = answer.model_dump_json(exclude={"known_at"})
+    return text, f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'

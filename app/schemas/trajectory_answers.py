@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from uuid import UUID
 
 from app.schemas.instruments import SeverityAnswer
@@ -27,7 +28,7 @@ from app.schemas.trajectories import (
 )
 from app.scoring.durability import Durability
 from app.scoring.expected import CourseCompleteness
-from app.scoring.model import Instrument, Point, Validity
+from app.scoring.model import Instrument, Point, SeverityBand, Validity
 from app.scoring.registry import get_instrument
 from app.scoring.session_effect import AfterForm, SessionEffect
 from app.scoring.timeline import DAY, HOUR
@@ -80,12 +81,12 @@ def _form(point: Point | None) -> FormAnswer | None:
 
 def _point(entry: TrajectoryPoint, sem: float | None) -> PointAnswer:
     point, context = entry.point, entry.context
-    return PointAnswer(
+    return PointAnswer.model_construct(  # points are many and come from typed values: checking them again only costs
         assessment_id=UUID(point.id),
         taken_at=point.at,
         total=point.total,
         validity=point.validity,
-        severity=None if entry.severity is None else SeverityAnswer.model_validate(entry.severity),
+        severity=None if entry.severity is None else _severity(entry.severity),
         sem=sem,
         dose_number=context.dose_number,
         hours_since_dose=context.hours_since_dose,
@@ -93,6 +94,11 @@ def _point(entry: TrajectoryPoint, sem: float | None) -> PointAnswer:
         change=entry.change,
         percent_change=entry.percent_change,
     )
+
+
+@cache
+def _severity(band: SeverityBand) -> SeverityAnswer:
+    return SeverityAnswer.model_validate(band)
 
 
 def _latest(latest: Latest) -> LatestAnswer:

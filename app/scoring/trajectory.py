@@ -51,7 +51,7 @@ class Latest:
     category: CategoryResult
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # told apart by identity: comparing a thousand forms would cost
 class Trajectory:
     """All of it, each part with its own reasons where something cannot be told."""
 

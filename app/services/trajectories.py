@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Literal
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from app.auth import Actor
 from app.db import Database
 from app.errors import NotFoundError
 from app.scoring.episode import Episode, episode_at, stretch
-from app.scoring.model import Instrument, Point, Validity
+from app.scoring.model import Instrument, Point, Threshold, Validity
 from app.scoring.trajectory import Trajectory, trajectory
 from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline
 from app.scoring.worse_after_dose import FormPoint
@@ -36,13 +37,17 @@ ORDER BY form.taken_at, form.received_at, form.id
 _PATIENT_EXISTS: Final = "SELECT EXISTS (SELECT FROM patient WHERE clinic_id = $1 AND id = $2)"
 
 
+BaselineRequest = Literal["pre_treatment", "first"] | UUID | None
+Row = tuple[UUID, datetime, float | None, str, tuple[int | None, ...]]  # of the series; the last: critical items
+
+
 @dataclass(frozen=True, slots=True)
 class TrajectoryRequest:
     """What is asked. `baseline` is a rule, the id of a form, or None for the best rule the record allows."""
 
     instrument: str
     episode_id: UUID | None
-    baseline: Literal["pre_treatment", "first"] | UUID | None
+    baseline: BaselineRequest
     taken_from: datetime | None
     taken_to: datetime | None
     known_at: datetime
@@ -51,6 +56,11 @@ class TrajectoryRequest:
     def as_of(self) -> datetime:
         """The time of looking: nothing taken later than `taken_to` has happened yet."""
         return self.known_at if self.taken_to is None else min(self.known_at, self.taken_to)
+
+    @property
+    def hour(self) -> datetime:
+        """The same to the hour, which is fine enough to tell what is missing from what may still come."""
+        return self.as_of.replace(minute=0, second=0, microsecond=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +77,34 @@ async def get_trajectory(
     """The course through one episode: the one asked for, else the one the patient is in or was in last."""
     instrument = known_instrument(request.instrument, "query/instrument")
     async with database.connection(actor.clinic_id) as connection:
-        forms = await _series(connection, actor, patient_id, instrument, request)
+        rows = await _series(connection, actor, patient_id, instrument, request)
         histories = await find_histories(connection, actor.clinic_id, [patient_id], request.known_at)
         thresholds = await find_thresholds(connection, actor.clinic_id, instrument.id, request.known_at)
     history = histories.get(patient_id, ())
     episode = _episode(history, request)
     doses = tuple(dose for dose in episode.doses if dose.started_at <= request.as_of) if episode else ()
-    forms = _of_episode(forms, episode, history)
-    baseline = _baseline([form.point for form in forms], doses, request.baseline)
-    found = trajectory(instrument, forms, doses, baseline, request.as_of, thresholds)
+    rows = _of_episode(rows, episode, history)
+    found = _course(instrument, rows, doses, request.baseline, request.hour, thresholds)
     return PatientTrajectory(instrument, episode, doses, found)
+
+
+@lru_cache(maxsize=64)
+def _course(
+    instrument: Instrument,
+    rows: tuple[Row, ...],
+    doses: tuple[Dose, ...],
+    asked: BaselineRequest,
+    as_of: datetime,
+    thresholds: tuple[Threshold, ...],
+) -> Trajectory:
+    """Computed once for each state of a record: courses are looked at far more often than they change."""
+    watched = [critical.item for critical in instrument.critical_items]
+    forms = [
+        FormPoint(Point(str(id_), at, _whole(total), Validity(validity)), dict(zip(watched, critical, strict=True)))
+        for id_, at, total, validity, critical in rows
+    ]
+    baseline = _baseline([form.point for form in forms], doses, asked)
+    return trajectory(instrument, forms, doses, baseline, as_of, thresholds)
 
 
 def _episode(history: History, request: TrajectoryRequest) -> Episode | None:
@@ -89,14 +117,14 @@ def _episode(history: History, request: TrajectoryRequest) -> Episode | None:
     raise NotFoundError("The patient has no such episode.")
 
 
-def _of_episode(forms: Sequence[FormPoint], episode: Episode | None, history: History) -> list[FormPoint]:
+def _of_episode(rows: tuple[Row, ...], episode: Episode | None, history: History) -> tuple[Row, ...]:
     if episode is None:
-        return list(forms)
+        return rows
     start, end = stretch(episode, history)
-    return [form for form in forms if form.point.at >= start and (end is None or form.point.at < end)]
+    return tuple(row for row in rows if row[1] >= start and (end is None or row[1] < end))
 
 
-def _baseline(points: Sequence[Point], doses: Sequence[Dose], asked: str | UUID | None) -> Baseline | NoBaseline:
+def _baseline(points: Sequence[Point], doses: Sequence[Dose], asked: BaselineRequest) -> Baseline | NoBaseline:
     first_dose_at = min((dose.started_at for dose in doses), default=None)
     if isinstance(asked, UUID):
         return choose_baseline(points, BaselineRule.NAMED, assessment_id=str(asked))
@@ -106,19 +134,17 @@ def _baseline(points: Sequence[Point], doses: Sequence[Dose], asked: str | UUID 
 
 async def _series(
     connection: asyncpg.Connection, actor: Actor, patient_id: UUID, instrument: Instrument, request: TrajectoryRequest
-) -> list[FormPoint]:
+) -> tuple[Row, ...]:
     """All forms of one patient on one instrument as they were known at a time, oldest first."""
     rows = await connection.fetch(_SERIES, actor.clinic_id, patient_id, instrument.id, request.known_at)
     if not rows and not await connection.fetchval(_PATIENT_EXISTS, actor.clinic_id, patient_id):
         raise NotFoundError("There is no such patient.")
-    watched = [critical.item for critical in instrument.critical_items]
-    return [
-        FormPoint(
-            Point(str(id_), at, _whole(total), Validity(validity)), {item: responses[item - 1] for item in watched}
-        )
+    watched = [critical.item - 1 for critical in instrument.critical_items]
+    return tuple(
+        (id_, at, total, validity, tuple(responses[index] for index in watched))
         for id_, at, total, validity, responses in rows
         if request.taken_to is None or at < request.taken_to
-    ]
+    )
 
 
 def _whole(total: float | None) -> int | float | None:

@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any, Final
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from app.scoring import ResponseError, all_instruments, get_instrument, score
@@ -201,7 +201,7 @@ def test_totals_do_not_depend_on_order(form: Form, random: Any) -> None:
 
 
 @given(forms(missing=4))
-@settings(max_examples=150)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.filter_too_much])  # most forms are not prorated
 def test_prorating_fills_in_the_person_mean(form: Form) -> None:
     """Where the mean of the answered items is itself an answer, putting it in gives the same total."""
     instrument, responses = form
