@@ -15,7 +15,10 @@ from app.scoring.score import severity_of
 from app.scoring.timeline import DAY, elapsed, in_time_order, instant
 
 MINIMUM: Final = 30  # patients in a week; judgement: with fewer, the outer percentiles are two or three persons
-MAXIMUM_COURSES: Final = 5_000  # newest of a modality that are looked at; judgement: more no longer move a percentile
+MAXIMUM_COURSES: Final = 2_000  # newest of a modality that are looked at; judgement: more no longer move a percentile
+
+
+_Timed = Sequence[tuple[timedelta, int | float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,19 @@ class Week:
     either_side: timedelta
 
     @property
+    def middle(self) -> timedelta:
+        """Time since the first dose."""
+        return self.number * 7 * DAY
+
+    @property
     def opens(self) -> timedelta:
         """Least time since the first dose."""
-        return self.number * 7 * DAY - self.either_side
+        return self.middle - self.either_side
 
     @property
     def closes(self) -> timedelta:
         """Most time since the first dose."""
-        return self.number * 7 * DAY + self.either_side
+        return self.middle + self.either_side
 
 
 WEEKS: Final = (  # judgement: weekly check-ins to week 8, then follow-up at 3 and 6 months; no two windows overlap
@@ -161,12 +169,7 @@ def total_in_week(course: Course, week: Week) -> int | float | None:
     >>> [total_in_week(course, week) for week in WEEKS[:3]]
     [12, 9, None]
     """
-    near = [
-        (abs(since - week.number * 7 * DAY), point.total)
-        for point in in_time_order(course.points)
-        if point.total is not None and week.opens <= (since := elapsed(course.first_dose_at, point.at)) <= week.closes
-    ]
-    return min(near, key=lambda pair: pair[0])[1] if near else None
+    return _nearest(_timed(course), week)
 
 
 def nearest_rank(in_order: Sequence[float], percent: int) -> int | float:
@@ -214,16 +217,35 @@ def comparison(instrument: Instrument, mine: Course, courses: Iterable[Course]) 
     >>> found.weeks[1].n, found.weeks[1].reason
     (0, 'too_few')
     """
-    others = comparable(instrument, mine, courses)
+    others = [_timed(course) for course in comparable(instrument, mine, courses)]
+    own = _timed(mine)
     return Comparison(
         severity=baseline_group(instrument, mine.baseline),
         patients=len(others),
-        weeks=tuple(_in_week(week, mine, others) for week in WEEKS),
+        weeks=tuple(_in_week(week, own, others) for week in WEEKS),
     )
 
 
-def _in_week(week: Week, mine: Course, others: Sequence[Course]) -> WeekComparison:
-    found = (total_in_week(course, week) for course in others)
+def _timed(course: Course) -> _Timed:
+    """Totals with the time since the first dose, in order."""
+    return [
+        (elapsed(course.first_dose_at, point.at), point.total)
+        for point in in_time_order(course.points)
+        if point.total is not None
+    ]
+
+
+def _nearest(timed: _Timed, week: Week) -> int | float | None:
+    near = [(abs(since - week.middle), total) for since, total in timed if week.opens <= since <= week.closes]
+    return min(near, key=lambda pair: pair[0])[1] if near else None
+
+
+def _in_week(
+    week: Week,
+    mine: _Timed,
+    others: Sequence[_Timed],
+) -> WeekComparison:
+    found = (_nearest(timed, week) for timed in others)
     totals = sorted(total for total in found if total is not None)
     enough = len(totals) >= MINIMUM
     return WeekComparison(
@@ -231,7 +253,7 @@ def _in_week(week: Week, mine: Course, others: Sequence[Course]) -> WeekComparis
         n=len(totals),
         percentiles=_percentiles(totals) if enough else None,
         reason=None if enough else "too_few",
-        own=total_in_week(mine, week),
+        own=_nearest(mine, week),
     )
 
 

@@ -1,5 +1,6 @@
 """A patient among comparable ones: SQL gathers the clinic's courses, the pure core compares them."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,7 +99,8 @@ async def get_comparison(
     async with database.connection(actor.clinic_id) as connection:
         modality = await connection.fetchval(_MODALITY, actor.clinic_id, UUID(own.episode.id))
         courses = await _find_courses(connection, actor.clinic_id, modality, own.instrument.id, now)
-    found = comparison(own.instrument, _own_course(str(patient_id), modality, own, baseline), courses)
+    mine = _own_course(str(patient_id), modality, own, baseline)
+    found = await asyncio.to_thread(comparison, own.instrument, mine, courses)  # long enough to keep others waiting
     return PatientComparison(own.instrument, own.episode.id, baseline, modality, found)
 
 
