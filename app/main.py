@@ -12,6 +12,7 @@ from app.middleware import Envelope
 from app.routers import (
     adverse_events,
     assessments,
+    comparisons,
     episodes,
     health,
     instruments,
@@ -32,6 +33,7 @@ A screen is not a diagnosis, and this is not a crisis service."""
 ROUTERS = (  # searched in this order: the hot ones first
     assessments,
     trajectories,
+    comparisons,
     patients,
     instruments,
     episodes,
