@@ -1,7 +1,7 @@
 """A course as a picture: one SVG, written by hand, the same bytes for the same course.
 
 Pure: standard library and the core alone. Nothing in it needs colour, a script, a font or a file from elsewhere, and no
-patient is named. It is drawn 480 units wide, so that its smallest text is still read on a telephone.
+patient is named. It is drawn 420 units wide, so that its smallest text is still read on a telephone.
 """
 
 import math
@@ -25,14 +25,16 @@ _Style = dict[str, svg.Attribute]
 JOIN_DAYS: Final = 21  # days; forms further apart are not joined. Judgement: two missed weekly check-ins
 SHORTEST_AXIS: Final = 6 * DAY  # so that an afternoon is not stretched over the whole width
 
-WIDTH: Final = 480  # units of the picture, as all that follow
+WIDTH: Final = 420  # units of the picture, as all that follow
 LEFT: Final = 36
-RIGHT: Final = 392  # of the plot; names of bands stand beyond it
-PLOT_HEIGHT: Final = 220
+RIGHT: Final = 336  # of the plot; names of bands stand beyond it
+PLOT_HEIGHT: Final = 214
 INSET: Final = (14, 32)  # left and right of the times; the latest total is written into the right one
 TIER: Final = 27  # a dose's number over its mg
+TIER_GAP: Final = 8  # between the lowest of them and the plot
 MOST_TIERS: Final = 3
 CHARACTER: Final = 6.6  # mean width at size 12, generous
+BOLD_CHARACTER: Final = 8.4  # same, of a bold digit
 INK: Final = "#16212e"
 GREY: Final = "#59636e"
 HALO: Final[_Style] = {"stroke": "#fff", "stroke_width": 3, "stroke_linejoin": "round", "paint_order": "stroke"}
@@ -92,11 +94,17 @@ def trajectory_svg(
     given = [
         one for one in numbered(doses) if shown_from is None or instant(one.dose.started_at) >= instant(shown_from)
     ]
-    title = wrap(instrument.title, 50)
+    title = wrap(instrument.title, 45)
     start, end = _period([each.point.at for each in shown] + [one.dose.started_at for one in given])
     marks = _dose_marks(given, amounts, _Frame(0, start, end, 0, 1))
     tiers = max((mark.tier + 1 for mark in marks if mark.tier is not None), default=0)
-    frame = _Frame(24 + 18 * len(title) + TIER * tiers + 6, start, end, instrument.minimum, instrument.maximum)
+    frame = _Frame(
+        30 + 18 * len(title) + (TIER * tiers + TIER_GAP if tiers else 0),
+        start,
+        end,
+        instrument.minimum,
+        instrument.maximum,
+    )
     parts = [
         *_heading(title, words.range_text(instrument)),
         *_background(instrument, frame),
@@ -127,7 +135,7 @@ def _document(instrument: Instrument, said: str, parts: Iterable[str], height: f
         font_family="system-ui, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif",
         font_size=12,
         fill=INK,
-        style="width:100%;height:auto;max-width:45rem",
+        style="width:100%;height:auto;max-width:660px",
     )
     return f"<svg{opening}>\n" + "\n".join(content) + "\n</svg>\n"
 
@@ -204,7 +212,7 @@ def _dose_marks(doses: Sequence[NumberedDose], amounts_mg: Mapping[str, float], 
     marks = []
     for one in doses:
         amount = words.amount_text(amounts_mg.get(one.dose.id))
-        half = CHARACTER * max(len(amount), len(str(one.number))) / 2 + 1
+        half = max(CHARACTER * len(amount), BOLD_CHARACTER * len(str(one.number))) / 2 + 2
         x = frame.x(one.dose.started_at)
         tier = next((tier for tier, end in enumerate(ends) if end <= x - half), None)
         if tier is not None:
@@ -216,16 +224,16 @@ def _dose_marks(doses: Sequence[NumberedDose], amounts_mg: Mapping[str, float], 
 def _doses(marks: Sequence[_DoseMark], frame: _Frame) -> Iterator[str]:
     for mark in marks:
         x = frame.x(mark.at)
-        top = frame.top - TIER * (mark.tier or 0) - 3
+        top = frame.top - TIER_GAP * (mark.tier is not None) - TIER * (mark.tier or 0)
         yield svg.line(x, top, x, frame.bottom, class_="dose", **DOSE)
     labelled = [mark for mark in marks if mark.tier is not None]
     for mark in labelled:
-        x, base = frame.x(mark.at), frame.top - TIER * (mark.tier or 0)
-        yield svg.text(str(mark.number), x, base - 17, text_anchor="middle", font_weight="bold", **HALO)
-        yield svg.text(mark.amount, x, base - 5, text_anchor="middle", font_size=11, **HALO)
+        x, base = frame.x(mark.at), frame.top - TIER_GAP - TIER * (mark.tier or 0)
+        yield svg.text(str(mark.number), x, base - 15, text_anchor="middle", font_weight="bold", **HALO)
+        yield svg.text(mark.amount, x, base - 3, text_anchor="middle", font_size=11, **HALO)
     if labelled:
-        yield svg.text("dose", 6, frame.top - 17, fill=GREY, font_size=11)
-        yield svg.text("mg", 6, frame.top - 5, fill=GREY, font_size=11)
+        yield svg.text("dose", 6, frame.top - TIER_GAP - 15, fill=GREY, font_size=11)
+        yield svg.text("mg", 6, frame.top - TIER_GAP - 3, fill=GREY, font_size=11)
 
 
 # --- Forms ------------------------------------------------------------------------------------------------------------
@@ -264,7 +272,8 @@ def _runs(scored: Sequence[tuple[datetime, float]]) -> Iterator[list[tuple[datet
 def _whisker(x: float, total: float, sem: float, radius: float, frame: _Frame) -> str:
     top, bottom = frame.y(total + sem), frame.y(total - sem)
     ends = (svg.line(x - radius + 1, y, x + radius - 1, y) for y in (top, bottom))
-    return svg.group([svg.line(x, top, x, bottom), *ends], class_="sem", **SEM)
+    faint = 0.4 if radius < 4 else None  # many whiskers stand so near that they would hide the bands
+    return svg.group([svg.line(x, top, x, bottom), *ends], class_="sem", stroke_opacity=faint, **SEM)
 
 
 def _form(each: TrajectoryPoint, frame: _Frame, radius: float) -> str:
@@ -303,28 +312,28 @@ def _period(times: Sequence[datetime]) -> tuple[datetime, datetime]:
     return inside[0] - lacking / 2, inside[-1] + lacking / 2
 
 
-def _ticks(start: datetime, end: datetime) -> tuple[list[datetime], bool]:
-    """At most five round dates, and whether they are days (else firsts of months)."""
+def _ticks(start: datetime, end: datetime) -> list[datetime]:
+    """At most five round dates: midnights, over longer times firsts of months."""
     for step in _DAY_STEPS:
         midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
         first = midnight if midnight == start else midnight + DAY
         if (end - first) // (step * DAY) < _MOST_TICKS:
-            return [first + place * step * DAY for place in range((end - first) // (step * DAY) + 1)], True
+            return [first + place * step * DAY for place in range((end - first) // (step * DAY) + 1)]
     months = range(start.year * 12 + start.month - 1, end.year * 12 + end.month)
     for step in _MONTH_STEPS:
         firsts = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in months if month % step == 0]
         if len(inside := [first for first in firsts if start <= first <= end]) <= _MOST_TICKS:
-            return inside, False
-    return [], False
+            return inside
+    return []
 
 
 def _time_axis(frame: _Frame, base: float) -> Iterator[str]:
-    ticks, are_days = _ticks(frame.start, frame.end)
+    ticks = _ticks(frame.start, frame.end)
     year = None
     for tick in ticks:
         x, month = frame.x(tick), words.MONTHS[tick.month - 1]
         yield svg.line(x, frame.bottom, x, frame.bottom + 4, stroke=GREY)
-        yield svg.text(f"{tick.day} {month}" if are_days else month, x, base + 4, text_anchor="middle")
+        yield svg.text(f"{tick.day} {month}", x, base + 4, text_anchor="middle")
         if tick.year != year:
             yield svg.text(str(tick.year), x, base + 18, text_anchor="middle", fill=GREY)
         year = tick.year
@@ -352,7 +361,7 @@ def _legend(
         ]
         x += width + 6
     for note in _notes(course, shown, marks):
-        for line in wrap(note, 74):
+        for line in wrap(note, 66):
             y += 17
             parts.append(svg.text(line, 6, y + 6, fill=GREY, font_size=11.5))
     return parts, y + 16
@@ -382,8 +391,9 @@ def _notes(course: Trajectory, shown: Sequence[TrajectoryPoint], marks: Sequence
     if shown and not isinstance(course.baseline, Baseline):
         yield f"There is {words.baseline_text(course)}."
     if shown and course.error is None:
-        yield "No measurement error is declared for this questionnaire, so none is drawn."
+        yield "No measurement error is declared, so none is drawn."
     if unlabelled := sum(mark.tier is None for mark in marks):
-        yield f"{unlabelled} of {len(marks)} dosing sessions are marked without a label, for want of room."
+        yield f"{unlabelled} of {len(marks)} dosing sessions have no label, for want of room."
     if shown or marks:
-        yield f"Forms more than {JOIN_DAYS} days apart are not joined. Dates in UTC. Time order is not cause."
+        yield f"Forms more than {JOIN_DAYS} days apart are not joined. Dates in UTC."
+        yield "Time order is not cause."
