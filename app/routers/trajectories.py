@@ -3,12 +3,13 @@
 import hashlib
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from app.auth import Actor, Permission
+from app.charts import trajectory_svg
 from app.deps import DatabaseDep, StrictRoute, allowed
 from app.schemas.fields import Id, InstrumentReference, Timestamp
 from app.schemas.trajectories import BaselineChoice, TrajectoryAnswer
@@ -19,6 +20,15 @@ from app.services import trajectories
 from app.services.trajectories import TrajectoryRequest
 
 router = APIRouter(prefix="/v1/patients", tags=["trajectories"], route_class=StrictRoute)
+
+SVG_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'"  # an SVG opened by itself is a document that could act
+)
+
+
+class SvgResponse(Response):
+    media_type = "image/svg+xml"
+
 
 Reader = Annotated[Actor, Depends(allowed(Permission.READ_ASSESSMENTS))]
 
@@ -60,9 +70,8 @@ async def get_trajectory(
     """Every verdict names its rule, threshold and source; what cannot be told says why and gives no number."""
     course = await trajectories.get_trajectory(database, actor, patient_id, request)
     episode_id = None if course.episode is None else course.episode.id
-    text, etag = _told(patient_id, course.instrument, episode_id, course.trajectory, request.taken_from)
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+    text, headers = _told(patient_id, course.instrument, episode_id, course.trajectory, request.taken_from)
+    if _is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     known_at = request.known_at.isoformat().replace("+00:00", "Z")
     return Response(f'{{"known_at":"{known_at}",{text[1:]}', headers=headers, media_type="application/json")
@@ -71,8 +80,43 @@ async def get_trajectory(
 @lru_cache(maxsize=64)
 def _told(
     patient_id: UUID, instrument: Instrument, episode_id: str | None, found: Trajectory, shown_from: datetime | None
-) -> tuple[str, str]:
+) -> tuple[str, dict[str, str]]:
     """The answer without its time of looking, which is another at every look, and the `ETag` of that."""
     answer = trajectory_answer(patient_id, instrument, episode_id, found, datetime.now(UTC), shown_from)
     text = answer.model_dump_json(exclude={"known_at"})
-    return text, f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    return text, _validators(text)
+
+
+@router.get(
+    "/{patient_id}/trajectory.svg",
+    summary="The same course as a picture",
+    responses={
+        200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}},
+        304: {"description": "Nothing has changed since the `ETag` you sent."},
+    },
+    response_class=SvgResponse,
+)
+async def get_trajectory_picture(
+    actor: Reader,
+    database: DatabaseDep,
+    patient_id: Id,
+    request: Annotated[TrajectoryRequest, Depends(_request)],
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Scalable, readable in grey, described in words for screen readers; it names no patient."""
+    course = await trajectories.get_trajectory(database, actor, patient_id, request)
+    amounts_mg = await trajectories.find_amounts_mg(database, actor, course.doses, request.known_at)
+    picture = trajectory_svg(course.instrument, course.trajectory, course.doses, amounts_mg, request.taken_from)
+    headers = _validators(picture) | {"Content-Security-Policy": SVG_POLICY}
+    if _is_known(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
+    return SvgResponse(picture, headers=headers)
+
+
+def _validators(content: str) -> dict[str, str]:
+    etag = f'"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'
+    return {"ETag": etag, "Cache-Control": "private, no-cache"}
+
+
+def _is_known(etag: str, if_none_match: str | None) -> bool:
+    return if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}

@@ -34,6 +34,13 @@ WHERE form.clinic_id = $1 AND form.patient_id = $2 AND form.instrument = $3
       AND later.version > 1 AND later.version > form.version AND later.received_at <= $4)
 ORDER BY form.taken_at, form.received_at, form.id
 """
+# The doses of a course are already those known at the time; of each, the amount of the version known then.
+_AMOUNTS: Final = """
+SELECT DISTINCT ON (id) id, dose_mg
+FROM treatment_session
+WHERE clinic_id = $1 AND id = ANY($2::uuid[]) AND recorded_at <= $3
+ORDER BY id, version DESC
+"""
 _PATIENT_EXISTS: Final = "SELECT EXISTS (SELECT FROM patient WHERE clinic_id = $1 AND id = $2)"
 
 
@@ -105,6 +112,17 @@ def _course(
     ]
     baseline = _baseline([form.point for form in forms], doses, asked)
     return trajectory(instrument, forms, doses, baseline, as_of, thresholds)
+
+
+async def find_amounts_mg(
+    database: Database, actor: Actor, doses: Sequence[Dose], known_at: datetime
+) -> dict[str, float]:
+    """How much was given, by the id of the dose; one whose amount is not known is left out."""
+    if not doses:
+        return {}
+    async with database.connection(actor.clinic_id) as connection:
+        rows = await connection.fetch(_AMOUNTS, actor.clinic_id, [UUID(dose.id) for dose in doses], known_at)
+    return {str(id_): amount for id_, amount in rows if amount is not None}
 
 
 def _episode(history: History, request: TrajectoryRequest) -> Episode | None:
