@@ -16,6 +16,7 @@ from app.scoring.model import (
     Threshold,
     ThresholdKind,
 )
+from docs.generated import write_or_check
 
 PAGE: Final = Path(__file__).with_name("instruments.md")
 
@@ -31,14 +32,7 @@ rounded half up it finds its band. "Judgement" and "convention" in a source mark
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page, or with --check tell whether it is up to date."""
-    fresh = page()
-    if "--check" not in arguments:
-        PAGE.write_text(fresh, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == fresh:
-        return 0
-    print(f"{PAGE.name} is stale: run python -m docs.generate_instruments", file=sys.stderr)
-    return 1
+    return write_or_check(PAGE, page(), arguments)
 
 
 def page() -> str:

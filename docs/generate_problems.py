@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from app.problems import KINDS, Kind, example
+from docs.generated import write_or_check
 
 PAGE: Final = Path(__file__).with_name("problems.md")
 
@@ -26,14 +27,7 @@ Every answer has an `X-Request-Id`; quote it when you report something.
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page, or with --check tell whether it is up to date."""
-    fresh = page()
-    if "--check" not in arguments:
-        PAGE.write_text(fresh, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == fresh:
-        return 0
-    print(f"{PAGE.name} is stale: run python -m docs.generate_problems", file=sys.stderr)
-    return 1
+    return write_or_check(PAGE, page(), arguments)
 
 
 def page() -> str:
