@@ -1,5 +1,6 @@
 """Bringing a database to the newest revision, as its owner."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -31,6 +32,7 @@ def check(owner_url: str) -> None:
     command.check(_config(owner_url))
 
 
+@cache
 def head_revision() -> str | None:
-    """The newest revision this program knows."""
+    """The newest revision this program knows; read from the files once, for a probe asks every few seconds."""
     return ScriptDirectory.from_config(_config()).get_current_head()
