@@ -15,6 +15,8 @@ from app.deps import (
     StrictRoute,
     allowed,
     link_next,
+    mark_replayed,
+    tag_version,
 )
 from app.paging import Position, cut
 from app.schemas.assessments import AlertAnswer, AssessmentAnswer, AssessmentSubmit, ContextAnswer, Status
@@ -34,11 +36,12 @@ async def submit_assessment(
 ) -> Response:
     """Score and store one filled form. Safe to repeat: the same `id` or `Idempotency-Key` is stored once."""
     found, replayed = await assessments.record_assessment(database, actor, form, key)
-    headers = {"Location": f"{router.prefix}/{found.assessment.id}", "ETag": _etag(found.assessment.version)}
-    if replayed:
-        headers["Idempotency-Replayed"] = "true"
     body = _answer(found).model_dump_json()
-    return Response(body, 201, headers, "application/json")
+    headers = {"Location": f"{router.prefix}/{found.assessment.id}"}
+    response = Response(body, 201, headers, "application/json")
+    tag_version(response, found.assessment.version)
+    mark_replayed(response, replayed=replayed)
+    return response
 
 
 router.add_api_route(
@@ -80,12 +83,8 @@ async def list_assessments(
 @router.get("/{assessment_id}", summary="One check-in, newest version")
 async def get_assessment(actor: Reader, session: SessionDep, assessment_id: Id, response: Response) -> AssessmentAnswer:
     found = await assessments.get_assessment(session, actor, assessment_id)
-    response.headers["ETag"] = _etag(found.assessment.version)
+    tag_version(response, found.assessment.version)
     return _answer(found)
-
-
-def _etag(version: int) -> str:
-    return f'"{version}"'
 
 
 def _answer(found: AssessmentInView) -> AssessmentAnswer:

@@ -41,9 +41,13 @@ class FieldError(ValueError):
 
 def invalid(found: Sequence[Any]) -> InvalidError:
     """The application's error for pydantic's list of errors; none of the input is carried over."""
-    faults = tuple(_fault(entry) for entry in found)
+    return refusal([_fault(entry) for entry in found])
+
+
+def refusal(faults: Sequence[Fault]) -> InvalidError:
+    """The application's error for faults, which it counts."""
     things = "thing is" if len(faults) == 1 else "things are"
-    return InvalidError(f"{len(faults)} {things} wrong with the content.", faults=faults)
+    return InvalidError(f"{len(faults)} {things} wrong with the content.", faults=tuple(faults))
 
 
 def _fault(entry: Mapping[str, Any]) -> Fault:

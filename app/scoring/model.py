@@ -7,7 +7,7 @@ Items are numbered from 1, as they are printed on the form.
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Literal
 
 
 class Validity(StrEnum):
@@ -270,6 +270,3 @@ class Point:
     at: datetime
     total: int | float | None  # None: incomplete, shown but never judged
     validity: Validity
-
-
-SECONDS_PER_DAY: Final = 86_400

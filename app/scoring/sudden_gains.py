@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal
 
-from app.scoring.model import SECONDS_PER_DAY, Direction, Point
-from app.scoring.timeline import instant
+from app.scoring.model import Direction, Point
+from app.scoring.timeline import DAY, elapsed, instant
 
 CHANGE_RATE: Final = 0.25  # share of the total before; Tang and DeRubeis 1999, second criterion
 WINDOW: Final = 3  # check-ins on each side; Tang and DeRubeis 1999, third criterion
@@ -154,7 +154,7 @@ def _judge(row: _Row, place: int, criteria: _Criteria, direction: Direction) -> 
         after_id=end.id,
         before=start.total,
         after=end.total,
-        days=(instant(end.at) - instant(start.at)).total_seconds() / SECONDS_PER_DAY,
+        days=elapsed(start.at, end.at) / DAY,
         magnitude=abs(after - before) / row.per_point,
         cutoff=criteria.cutoff,
         change_rate=abs(after - before) / before if before else None,

@@ -12,6 +12,7 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.adverse_events import AdverseEventChange, AdverseEventContent, AdverseEventCreate
 from app.services import versions
+from app.services.clock import future_faults
 from app.tables import AdverseEvent, TreatmentSession
 
 
@@ -69,7 +70,7 @@ async def find_adverse_event_versions(session: AsyncSession, actor: Actor, id_: 
 
 
 def _faults(content: AdverseEventContent, now: datetime) -> Iterator[Fault]:
-    yield from versions.future_faults(now, onset_at=content.onset_at, resolved_at=content.resolved_at)
+    yield from future_faults(now, onset_at=content.onset_at, resolved_at=content.resolved_at)
     if content.resolved_at is not None and content.resolved_at < content.onset_at:
         yield Fault("/resolved_at", "before_onset", "It ended after it began.")
     if content.term == "other" and content.note is None:

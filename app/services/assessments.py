@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy import tuple_
-from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -22,11 +21,11 @@ from app.schemas.fields import offset_minutes
 from app.scoring import ResponseError, UnknownInstrumentError, get_instrument, score
 from app.scoring.episode import PlacedContext, place
 from app.scoring.model import Instrument, Score
+from app.services.clock import refuse_future_form
 from app.services.histories import History, find_histories, history_from_json, history_sql
 from app.services.idempotency import fingerprint
+from app.services.versions import superseded
 from app.tables import Assessment
-
-CLOCK_TOLERANCE: Final = timedelta(minutes=5)  # how far ahead of ours a sender's clock may run
 
 # One statement is one round trip and one transaction. The clinic is bound by the first part, which the others read
 # from, so that it is set before any policy is asked. A taken key or id writes nothing: who lost reads what is stored.
@@ -131,13 +130,7 @@ async def find_assessments(
     session: AsyncSession, actor: Actor, wanted: AssessmentFilter, page: PageRequest
 ) -> Sequence[AssessmentInView]:
     """Newest versions, latest taken first; one row more than the page holds, if there is one."""
-    later = aliased(Assessment)
-    superseded = (
-        select(later.id)
-        .where(later.clinic_id == actor.clinic_id, later.id == Assessment.id, later.version > Assessment.version)
-        .exists()
-    )
-    query = select(Assessment).where(Assessment.clinic_id == actor.clinic_id, ~superseded)
+    query = select(Assessment).where(Assessment.clinic_id == actor.clinic_id, ~superseded(Assessment))
     for condition in _conditions(wanted):
         query = query.where(condition)
     if page.after is not None:
@@ -188,9 +181,7 @@ def from_row(row: Mapping[str, Any]) -> ScoredAssessment:
 
 
 def _scored(form: AssessmentSubmit, received_at: datetime) -> ScoredAssessment:
-    if form.taken_at > received_at + CLOCK_TOLERANCE:
-        fault = Fault("/taken_at", "in_the_future", "The time lies more than 5 minutes in the future.")
-        raise InvalidError("The form is from the future.", faults=(fault,))
+    refuse_future_form(received_at, form.taken_at)
     instrument = known_instrument(form.instrument)
     return ScoredAssessment(
         id=form.id or new_id(),

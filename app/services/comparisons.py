@@ -22,7 +22,7 @@ from app.scoring.treatment import (
     NoBaseline,
     choose_baseline,
 )
-from app.services.trajectories import PatientTrajectory, TrajectoryRequest, get_trajectory
+from app.services.trajectories import PatientTrajectory, TrajectoryRequest, get_trajectory, whole
 
 _MODALITY: Final = "SELECT modality FROM episode WHERE clinic_id = $1 AND id = $2 ORDER BY version DESC LIMIT 1"
 
@@ -120,7 +120,7 @@ async def _find_courses(
 def _courses(rows: Sequence[Any], modality: str) -> Iterator[Course]:
     """Those that have a baseline."""
     for (patient_id, _, first_dose_at), mine in groupby(rows, key=lambda row: row[:3]):
-        points = tuple(Point(str(id_), at, _whole(total), Validity(validity)) for *_, id_, at, total, validity in mine)
+        points = tuple(Point(str(id_), at, whole(total), Validity(validity)) for *_, id_, at, total, validity in mine)
         baseline = choose_baseline(points, BaselineRule.PRE_TREATMENT, first_dose_at=first_dose_at)
         if isinstance(baseline, Baseline):
             yield Course(str(patient_id), modality, first_dose_at, _total(baseline), points)
@@ -129,8 +129,3 @@ def _courses(rows: Sequence[Any], modality: str) -> Iterator[Course]:
 def _total(baseline: Baseline) -> int | float:
     assert baseline.point.total is not None  # noqa: S101  # a baseline is a scored form; narrows the type
     return baseline.point.total
-
-
-def _whole(total: float) -> int | float:
-    """Postgres keeps totals as floating point; whole ones are whole again."""
-    return int(total) if total.is_integer() else total

@@ -16,6 +16,7 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.episodes import EpisodeChange, EpisodeContent, EpisodeCreate
 from app.services import versions
+from app.services.clock import future_faults
 from app.services.patients import get_patient
 from app.tables import EpisodeOfCare, TreatmentSession
 
@@ -74,7 +75,7 @@ async def find_episode_versions(session: AsyncSession, actor: Actor, episode_id:
 
 
 def _faults(content: EpisodeCreate, now: datetime) -> Iterator[Fault]:
-    yield from versions.future_faults(now, opened_at=content.opened_at, closed_at=content.closed_at)
+    yield from future_faults(now, opened_at=content.opened_at, closed_at=content.closed_at)
     if content.closed_at is not None and content.closed_at < content.opened_at:
         yield Fault("/closed_at", "before_opening", "An episode closes after it was opened.")
     if content.end_reason is not None and content.closed_at is None:

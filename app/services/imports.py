@@ -15,7 +15,7 @@ from sqlmodel import col, select
 
 from app.auth import Actor, Role
 from app.db import Database
-from app.errors import AppError, ConflictError, Fault, InvalidError, KeyReusedError, NotFoundError, UnavailableError
+from app.errors import AppError, ConflictError, InvalidError, KeyReusedError, NotFoundError, UnavailableError
 from app.form_file import FormRow
 from app.form_map import ColumnMap
 from app.form_records import RefusedRow, RowFault
@@ -23,7 +23,8 @@ from app.schemas.assessments import AssessmentSubmit
 from app.schemas.faults import invalid
 from app.schemas.patients import PatientCreate
 from app.scoring.model import Instrument, Validity
-from app.services.assessments import CLOCK_TOLERANCE, record_assessment
+from app.services.assessments import record_assessment
+from app.services.clock import refuse_future_form
 from app.services.patients import record_patient
 from app.tables import Assessment, Clinic, Patient
 
@@ -175,7 +176,7 @@ class _Run:
         order = self._order
         row_id = form_id(order.clinic_id, order.instrument.id, row.external_ref, row.taken_at)
         form = _submission(order, row_id, row.responses, row.taken_at)
-        _refuse_future(form.taken_at)
+        refuse_future_form(datetime.now(UTC), form.taken_at)
         if order.dry_run:
             return await _patiently(lambda: _is_stored(self._database, order, form))
         if row.external_ref not in known:
@@ -214,13 +215,6 @@ def _submission(
         )
     except ValidationError as error:
         raise invalid(error.errors()) from None
-
-
-def _refuse_future(taken_at: datetime) -> None:
-    """As storing would, but before the patient is added."""
-    if taken_at > datetime.now(UTC) + CLOCK_TOLERANCE:
-        fault = Fault("/taken_at", "in_the_future", "The time lies more than 5 minutes in the future.")
-        raise InvalidError("The form is from the future.", faults=(fault,))
 
 
 async def _is_stored(database: Database, order: FormImport, form: AssessmentSubmit) -> bool:

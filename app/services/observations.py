@@ -13,6 +13,7 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.observations import ObservationChange, ObservationContent, ObservationCreate
 from app.services import versions
+from app.services.clock import future_faults
 from app.tables import Observation, TreatmentSession
 
 OBSERVABLE: Final = ("systolic", "diastolic", "heart_rate", "oxygen_saturation", "dissociation")
@@ -81,7 +82,7 @@ def _columns(content: ObservationContent) -> dict[str, Any]:
 
 
 def _faults(content: ObservationContent, now: datetime) -> Iterator[Fault]:
-    yield from versions.future_faults(now, observed_at=content.observed_at)
+    yield from future_faults(now, observed_at=content.observed_at)
     if all(getattr(content, name) is None for name in OBSERVABLE):
         yield Fault("", "nothing_observed", "Send at least one value.")
     if content.systolic is not None and content.diastolic is not None and content.diastolic >= content.systolic:

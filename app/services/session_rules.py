@@ -7,7 +7,7 @@ from typing import Final
 from app.errors import Fault
 from app.schemas.limits import DOSE_LIMITS, KETAMINE, MAX_DAYS_AHEAD, MAX_SESSION_HOURS, Limit
 from app.schemas.treatment_sessions import TreatmentSessionContent
-from app.services.versions import future_faults
+from app.services.clock import future_faults
 from app.tables import EpisodeOfCare
 
 DOSING_FIELDS: Final = ("medicine", "route", "dose_mg", "weight_kg", "concomitant_medicines")

@@ -19,6 +19,7 @@ from app.schemas.suitability import (
     SuitabilityScreenCreate,
 )
 from app.services import versions
+from app.services.clock import future_faults
 from app.services.episodes import get_episode
 from app.tables import SuitabilityChecklist, SuitabilityScreen
 
@@ -81,7 +82,7 @@ async def record_screen(
     asked = {"episode_id": str(episode_id), **content.model_dump(mode="json")}
     if known := await versions.find_replayed(session, actor, "suitability_screen.create", asked, key, new):
         return await versions.get_version(session, SuitabilityScreen, actor, known, 1), True
-    future = versions.future_faults(now, answered_at=content.answered_at)
+    future = future_faults(now, answered_at=content.answered_at)
     versions.refuse([*future, *_answer_faults(checklist.questions, content.answers)])
     row = SuitabilityScreen(
         **versions.first(actor, new, now),

@@ -107,7 +107,7 @@ def _course(
     """Computed once for each state of a record: courses are looked at far more often than they change."""
     watched = [critical.item for critical in instrument.critical_items]
     forms = [
-        FormPoint(Point(str(id_), at, _whole(total), Validity(validity)), dict(zip(watched, critical, strict=True)))
+        FormPoint(Point(str(id_), at, whole(total), Validity(validity)), dict(zip(watched, critical, strict=True)))
         for id_, at, total, validity, critical in rows
     ]
     baseline = _baseline([form.point for form in forms], doses, asked)
@@ -165,6 +165,6 @@ async def _series(
     )
 
 
-def _whole(total: float | None) -> int | float | None:
+def whole(total: float | None) -> int | float | None:
     """Postgres keeps totals as floating point; whole ones are whole again."""
     return int(total) if total is not None and total.is_integer() else total

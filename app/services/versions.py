@@ -14,14 +14,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event
 from app.auth import Actor
-from app.errors import AppError, ConflictError, Fault, InvalidError, NotFoundError, StaleError
+from app.errors import AppError, ConflictError, Fault, NotFoundError, StaleError
 from app.ids import new_id
 from app.paging import PageRequest
-from app.schemas.faults import invalid
+from app.schemas.faults import invalid, refusal
 from app.schemas.fields import Body, offset_minutes
 from app.schemas.limits import MAX_VERSIONS
 from app.schemas.versions import Change
-from app.services.assessments import CLOCK_TOLERANCE
 from app.services.idempotency import claim_key, fingerprint
 from app.tables import Versioned
 
@@ -60,13 +59,14 @@ async def find_current(
 ) -> Sequence[Row]:
     """Newest versions that meet the conditions, latest `order_by` first; one more than the page holds."""
     at = getattr(table, order_by)
-    query = select(table).where(table.clinic_id == actor.clinic_id, ~_superseded(table)).filter_by(**conditions)
+    query = select(table).where(table.clinic_id == actor.clinic_id, ~superseded(table)).filter_by(**conditions)
     if page.after is not None:
         query = query.where(tuple_(at, col(table.id)) < (page.after.at, page.after.id))
     return (await session.exec(query.order_by(at.desc(), col(table.id).desc()).limit(page.limit + 1))).all()
 
 
-def _superseded(table: type[Row]) -> Any:
+def superseded(table: Any) -> Any:
+    """Whether a row of this table, which keeps versions, has a later one."""
     later = aliased(table)
     return (
         select(later.id)
@@ -181,14 +181,7 @@ def changed(model: type[Content], before: dict[str, Any], change: Change) -> Con
 def refuse(faults: Sequence[Fault]) -> None:
     """Raises InvalidError if there are any."""
     if faults:
-        things = "thing is" if len(faults) == 1 else "things are"
-        raise InvalidError(f"{len(faults)} {things} wrong with the content.", faults=tuple(faults))
-
-
-def future_faults(now: datetime, **times: datetime | None) -> Iterator[Fault]:
-    for name, time in times.items():
-        if time is not None and time > now + CLOCK_TOLERANCE:
-            yield Fault(f"/{name}", "in_the_future", "The time lies more than 5 minutes in the future.")
+        raise refusal(faults)
 
 
 async def lock_episode(session: AsyncSession, episode_id: UUID, *, shared: bool = False) -> None:
