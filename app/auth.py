@@ -26,6 +26,8 @@ class Role(StrEnum):
     CLINICIAN = "clinician"
     SERVICE = "service"
     RESEARCHER = "researcher"
+    PATIENT = "patient"  # one person, who sees nothing but their own
+    LINK = "link"  # the bearer of a check-in link: answers what is due to one person, reads nothing back
 
 
 class Permission(StrEnum):
@@ -36,33 +38,67 @@ class Permission(StrEnum):
     WRITE_PATIENTS = "patients:write"
     READ_ASSESSMENTS = "assessments:read"
     WRITE_ASSESSMENTS = "assessments:write"
+    AMEND_ASSESSMENTS = "assessments:amend"
+    VOID_ASSESSMENTS = "assessments:void"
+    READ_COMPARISONS = "comparisons:read"
     READ_TREATMENT = "treatment:read"
     WRITE_TREATMENT = "treatment:write"
     READ_CLINIC_RULES = "clinic-rules:read"
     WRITE_CLINIC_RULES = "clinic-rules:write"
+    READ_SCHEDULES = "schedules:read"
+    WRITE_SCHEDULES = "schedules:write"
+    READ_DUE = "due:read"
+    READ_DUE_OF_CLINIC = "due-of-clinic:read"
+    READ_ALERTS = "alerts:read"
+    WRITE_ALERTS = "alerts:write"
+    READ_CASELOAD = "caseload:read"
+    READ_LINKS = "check-in-links:read"
+    WRITE_LINKS = "check-in-links:write"
+    ANSWER_BY_LINK = "check-ins:answer"
+    READ_WEBHOOKS = "webhooks:read"
+    WRITE_WEBHOOKS = "webhooks:write"
 
 
 _CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
+_STAFF: Final = frozenset({Role.ADMIN, Role.CLINICIAN})
+_ADMIN: Final = frozenset({Role.ADMIN})
+_CARE_AND_SELF: Final = _CARE | {Role.PATIENT}
 ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
-    Permission.READ_INSTRUMENTS: frozenset(Role),
+    Permission.READ_INSTRUMENTS: frozenset(Role) - {Role.LINK},
     Permission.READ_PATIENTS: _CARE,
     Permission.WRITE_PATIENTS: _CARE,
-    Permission.READ_ASSESSMENTS: _CARE,
-    Permission.WRITE_ASSESSMENTS: _CARE,
+    Permission.READ_ASSESSMENTS: _CARE_AND_SELF,
+    Permission.WRITE_ASSESSMENTS: _CARE_AND_SELF,
+    Permission.AMEND_ASSESSMENTS: _STAFF | {Role.PATIENT},
+    Permission.VOID_ASSESSMENTS: _STAFF,
+    Permission.READ_COMPARISONS: _CARE,
     Permission.READ_TREATMENT: _CARE,
     Permission.WRITE_TREATMENT: _CARE,
     Permission.READ_CLINIC_RULES: _CARE,
-    Permission.WRITE_CLINIC_RULES: frozenset({Role.ADMIN}),
+    Permission.WRITE_CLINIC_RULES: _ADMIN,
+    Permission.READ_SCHEDULES: _CARE,
+    Permission.WRITE_SCHEDULES: _CARE,
+    Permission.READ_DUE: _CARE_AND_SELF,
+    Permission.READ_DUE_OF_CLINIC: _CARE,
+    Permission.READ_ALERTS: _CARE,
+    Permission.WRITE_ALERTS: _STAFF,
+    Permission.READ_CASELOAD: _CARE,
+    Permission.READ_LINKS: _CARE,
+    Permission.WRITE_LINKS: _CARE,
+    Permission.ANSWER_BY_LINK: frozenset({Role.LINK}),
+    Permission.READ_WEBHOOKS: _ADMIN,
+    Permission.WRITE_WEBHOOKS: _ADMIN,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The authenticated caller; bound to one clinic."""
+    """The authenticated caller; bound to one clinic, and to one patient where it is one or stands for one."""
 
     clinic_id: UUID
     token_id: UUID
     role: Role
+    patient_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,13 +143,14 @@ def create_clinic(
 def create_token(
     clinic: ClinicId,
     role: Annotated[Role, typer.Option(help="What the holder may do.")],
+    patient: Annotated[UUID | None, typer.Option(help="With the role patient: whose token it is.")] = None,
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
     expires_in_days: Annotated[int | None, typer.Option(min=1, help="Days until it ends by itself.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token. It is shown this once; only its hash is stored."""
     token, text = run_with_database(
-        lambda database: clinics.record_token(database, clinic, role, label, expires_in_days)
+        lambda database: clinics.record_token(database, clinic, role, label, expires_in_days, patient)
     )
     show({"token_id": str(token.id), "token": text}, as_json=as_json)
 

@@ -4,13 +4,13 @@ Two pools on one database: raw asyncpg for the hot paths, SQLAlchemy for the res
 which owns nothing and bypasses nothing, and both bind the clinic to the transaction, never to the connection.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import asyncpg
-from sqlalchemy import event, text
+from sqlalchemy import event
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -52,19 +52,46 @@ class Database:
             await self._pool.close()
 
     @asynccontextmanager
-    async def session(self, clinic_id: UUID) -> AsyncIterator[AsyncSession]:
-        """One transaction of one clinic through SQLModel; committed on leaving, rolled back on an error."""
-        session = AsyncSession(self._engine, expire_on_commit=False, info={"clinic_id": clinic_id})
+    async def session(self, clinic_id: UUID, patient_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+        """One transaction of one clinic, or of one of its patients, through SQLModel.
+
+        Committed on leaving, rolled back on an error.
+        """
+        info = {"clinic_id": clinic_id, "patient_id": patient_id}
+        session = AsyncSession(self._engine, expire_on_commit=False, info=info)
         with _passing_troubles():
             async with session, session.begin():
                 yield session
 
     @asynccontextmanager
-    async def connection(self, clinic_id: UUID) -> AsyncIterator[asyncpg.Connection]:
-        """One transaction of one clinic on a raw connection."""
+    async def connection(self, clinic_id: UUID, patient_id: UUID | None = None) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction of one clinic, or of one of its patients, on a raw connection."""
         async with self._bare_connection() as connection, connection.transaction():
-            await connection.execute(f"SET LOCAL app.clinic_id = '{clinic_id}'")
+            await connection.execute(_binding(clinic_id, patient_id))
             yield connection
+
+    @asynccontextmanager
+    async def locked(self, clinic_id: UUID, lock_keys: Iterable[int]) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction of one clinic that holds these advisory locks, begun in a single round trip.
+
+        What is read afterwards was written by whoever held them before.
+        """
+        locks = "".join(f"; SELECT pg_advisory_xact_lock({key})" for key in sorted(set(lock_keys)))
+        async with self._bare_connection() as connection:
+            try:
+                await connection.execute(f"BEGIN; {_binding(clinic_id, None)}{locks}")
+                yield connection
+            except BaseException:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
+
+    async def clinic_ids(self) -> list[UUID]:
+        """All of them, oldest first: for the worker, who works for one after the other."""
+        async with self._bare_connection() as connection, connection.transaction():
+            await connection.execute("SET LOCAL app.worker = 'on'")
+            return [row["clinic_id"] for row in await connection.fetch("SELECT clinic_id FROM clinic ORDER BY 1")]
 
     async def fetch_alone(self, statement: str, *values: Any) -> list[asyncpg.Record]:
         """A single statement that is its own transaction and binds its clinic itself: one round trip."""
@@ -102,6 +129,14 @@ async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
     """The raw connection of a session's own transaction, for SQL that the hot paths use too."""
     proxied = await (await session.connection()).get_raw_connection()
     return proxied.driver_connection
+
+
+def _binding(clinic_id: UUID, patient_id: UUID | None) -> str:
+    """Whom a transaction is for. UUIDs and nothing else are put into the statement."""
+    if not all(isinstance(id_, UUID) for id_ in (clinic_id, patient_id or clinic_id)):
+        raise TypeError("a transaction is for one clinic or one patient, named by UUIDs")
+    of_patient = "" if patient_id is None else f"; SET LOCAL app.patient_id = '{patient_id}'"
+    return f"SET LOCAL app.clinic_id = '{clinic_id}'{of_patient}"
 
 
 _ROLE_CHECK = """
@@ -149,10 +184,8 @@ async def _nothing_to_reset(_: asyncpg.Connection) -> None:
 
 @event.listens_for(Session, "after_begin")
 def _bind_clinic(session: Session, _: SessionTransaction, connection: Connection) -> None:
-    clinic_id = session.info["clinic_id"]
-    if not isinstance(clinic_id, UUID):
-        raise TypeError("a session is for one clinic, named by its UUID")
-    connection.execute(text(f"SET LOCAL app.clinic_id = '{clinic_id}'"))
+    for setting in _binding(session.info["clinic_id"], session.info["patient_id"]).split("; "):
+        connection.exec_driver_sql(setting)  # one at a time, because the driver prepares what SQLAlchemy sends
 
 
 # The driver's InternalClientError has no class in common with its others. It is what a statement meets on a connection

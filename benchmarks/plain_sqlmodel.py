@@ -101,6 +101,8 @@ async def submit_assessment(
         status="final",
         reason=None,
         recorded_by=actor.token_id,
+        device_skew_seconds=None,
+        clock_correction_minutes=0,
         fingerprint=b"",
     )
     session.add(assessment)

@@ -12,7 +12,7 @@ from app.services import comparisons
 
 router = APIRouter(prefix="/v1/patients", tags=["trajectories"], route_class=StrictRoute)
 
-Reader = Annotated[Actor, Depends(allowed(Permission.READ_ASSESSMENTS))]
+Reader = Annotated[Actor, Depends(allowed(Permission.READ_COMPARISONS))]
 
 
 @router.get("/{patient_id}/comparison", summary="Percentiles of comparable patients of the clinic, week by week")

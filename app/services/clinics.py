@@ -10,7 +10,7 @@ from app.auth import Actor, Role, TokenParts, new_token
 from app.db import Database
 from app.errors import Fault, InvalidError, NotFoundError, UnauthenticatedError
 from app.ids import new_id
-from app.tables import ApiToken, Clinic
+from app.tables import ApiToken, Clinic, Patient
 
 
 async def record_clinic(database: Database, name: str, time_zone: str) -> Clinic:
@@ -26,15 +26,23 @@ async def record_clinic(database: Database, name: str, time_zone: str) -> Clinic
 
 
 async def record_token(
-    database: Database, clinic_id: UUID, role: Role, label: str = "", expires_in_days: int | None = None
+    database: Database,
+    clinic_id: UUID,
+    role: Role,
+    label: str = "",
+    expires_in_days: int | None = None,
+    patient_id: UUID | None = None,
 ) -> tuple[ApiToken, str]:
-    """The stored token and, this once, the text its holder uses."""
+    """The stored token and, this once, the text its holder uses. A patient's token names the patient, no other does."""
+    if role is Role.LINK or (role is Role.PATIENT) != (patient_id is not None):
+        raise InvalidError("A token of the role patient, and no other, names its patient.")
     now, token_id = datetime.now(UTC), new_id()
     text, secret_hash = new_token(clinic_id, token_id)
     token = ApiToken(
         clinic_id=clinic_id,
         id=token_id,
         role=role,
+        patient_id=patient_id,
         label=label,
         secret_hash=secret_hash,
         created_at=now,
@@ -44,6 +52,8 @@ async def record_token(
     async with database.session(clinic_id) as session:
         if (await session.exec(select(Clinic).where(Clinic.clinic_id == clinic_id))).first() is None:
             raise NotFoundError("There is no such clinic.")
+        if patient_id is not None and await session.get(Patient, (clinic_id, patient_id)) is None:
+            raise NotFoundError("There is no such patient.")
         session.add(token)
     return token, text
 
@@ -57,7 +67,9 @@ async def revoke_token(database: Database, clinic_id: UUID, token_id: UUID) -> N
         token.revoked_at = token.revoked_at or datetime.now(UTC)
 
 
-_FIND_TOKEN = "SELECT role, secret_hash, expires_at, revoked_at FROM api_token WHERE clinic_id = $1 AND id = $2"  # noqa: S105  # a query, no password
+_FIND_TOKEN = (
+    "SELECT role, patient_id, secret_hash, expires_at, revoked_at FROM api_token WHERE clinic_id = $1 AND id = $2"  # noqa: S105  # a query, no password
+)
 
 
 async def get_actor(database: Database, token: TokenParts) -> Actor:
@@ -72,4 +84,4 @@ async def get_actor(database: Database, token: TokenParts) -> Actor:
         or (row["expires_at"] is not None and row["expires_at"] <= now)
     ):
         raise UnauthenticatedError("The token is unknown, expired or revoked.")
-    return Actor(token.clinic_id, token.token_id, Role(row["role"]))
+    return Actor(token.clinic_id, token.token_id, Role(row["role"]), row["patient_id"])

@@ -1,0 +1,76 @@
+"""The tables, by noun. `clinic_id` stands first in every key: it is the tenant and the shard."""
+
+from typing import Final
+
+from app.tables.alerts import Alert, AlertEvent, Standing
+from app.tables.assessments import Assessment
+from app.tables.base import Versioned
+from app.tables.clinics import ApiToken, Clinic, ClinicRules
+from app.tables.patients import CheckInLink, Patient, PatientTimeZone
+from app.tables.schedules import ExpectedCheckIn, Schedule
+from app.tables.trail import AuditEvent, IdempotencyKey
+from app.tables.treatment import (
+    AdverseEvent,
+    EpisodeOfCare,
+    Observation,
+    SuitabilityChecklist,
+    SuitabilityScreen,
+    Threshold,
+    TreatmentSession,
+)
+from app.tables.webhooks import Delivery, Notification, Webhook
+
+__all__ = [
+    "APPEND_ONLY",
+    "DERIVED",
+    "AdverseEvent",
+    "Alert",
+    "AlertEvent",
+    "ApiToken",
+    "Assessment",
+    "AuditEvent",
+    "CheckInLink",
+    "Clinic",
+    "ClinicRules",
+    "Delivery",
+    "EpisodeOfCare",
+    "ExpectedCheckIn",
+    "IdempotencyKey",
+    "Notification",
+    "Observation",
+    "Patient",
+    "PatientTimeZone",
+    "Schedule",
+    "Standing",
+    "SuitabilityChecklist",
+    "SuitabilityScreen",
+    "Threshold",
+    "TreatmentSession",
+    "Versioned",
+    "Webhook",
+]
+
+# Tables the runtime role may only add to and read; what else it may do is granted in the migrations.
+APPEND_ONLY: Final = frozenset(
+    {
+        "clinic",
+        "clinic_rules",
+        "patient",
+        "patient_time_zone",
+        "assessment",
+        "episode",
+        "treatment_session",
+        "observation",
+        "adverse_event",
+        "suitability_checklist",
+        "suitability_screen",
+        "threshold",
+        "schedule",
+        "alert_event",
+        "notification",
+        "idempotency_key",
+        "audit_event",
+    }
+)
+# Tables that say nothing of their own: what they hold follows from the others and can be made anew from them.
+DERIVED: Final = frozenset({"expected_check_in", "standing"})

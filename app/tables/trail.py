@@ -1,0 +1,36 @@
+"""What was asked before, and who did what."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import LargeBinary, Text
+from sqlmodel import Field, SQLModel
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """A caller's key for one write, and what the first answer was or where it can be read again."""
+
+    __tablename__: ClassVar[Any] = "idempotency_key"
+
+    clinic_id: UUID = Field(primary_key=True)
+    principal_id: UUID = Field(primary_key=True)  # token
+    key: str = Field(primary_key=True, sa_type=Text)
+    fingerprint: bytes = Field(sa_type=LargeBinary)  # SHA-256 of operation and content
+    resource_id: UUID
+    created_at: datetime
+
+
+class AuditEvent(SQLModel, table=True):
+    """Who did what to which, written in the transaction of the act."""
+
+    __tablename__: ClassVar[Any] = "audit_event"
+
+    clinic_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    at: datetime
+    actor_id: UUID  # token
+    actor_role: str = Field(sa_type=Text)
+    action: str = Field(sa_type=Text)  # patient.create, assessment.create
+    subject_id: UUID | None  # patient
+    resource_id: UUID
