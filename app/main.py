@@ -23,6 +23,7 @@ from app.routers import (
     thresholds,
     trajectories,
     treatment_sessions,
+    webhooks,
 )
 from app.settings import Settings
 
@@ -42,6 +43,7 @@ ROUTERS = (  # searched in this order: the hot ones first
     adverse_events,
     suitability,
     thresholds,
+    webhooks,
     health,
     reference,
 )
