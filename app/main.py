@@ -11,6 +11,7 @@ from app.deps import TokenCache
 from app.middleware import Envelope
 from app.routers import (
     adverse_events,
+    alerts,
     assessments,
     comparisons,
     episodes,
@@ -40,6 +41,7 @@ ROUTERS = (  # searched in this order: the hot ones first
     treatment_sessions,
     observations,
     adverse_events,
+    alerts,
     suitability,
     thresholds,
     health,
