@@ -11,6 +11,7 @@ from app.deps import TokenCache
 from app.middleware import Envelope
 from app.routers import (
     adverse_events,
+    alerts,
     assessments,
     comparisons,
     episodes,
@@ -41,6 +42,7 @@ ROUTERS = (  # searched in this order: the hot ones first
     treatment_sessions,
     observations,
     adverse_events,
+    alerts,
     suitability,
     thresholds,
     webhooks,
