@@ -1,5 +1,6 @@
 """What an episode's patient is asked and when."""
 
+from collections.abc import Sequence
 from datetime import time
 from typing import Annotated, Any, Final, Literal
 
@@ -8,7 +9,8 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from app.schemas.faults import FieldError
 from app.schemas.fields import Answer, Body, Id, ShortText
 from app.schemas.versions import VERSION_EXAMPLE, VersionAnswer
-from app.scoring.schedule import After, Anchor, PlanEntry, QuietHours, Repeat, Window
+from app.scoring.protocols import Protocol
+from app.scoring.schedule import After, Anchor, PlanEntry, QuietHours, Repeat, Window, plan_warnings
 
 MAX_ENTRIES: Final = 50  # a plan that asks for more kinds of form is a slip
 _YEAR_HOURS: Final = 366 * 24
@@ -214,3 +216,33 @@ def schedule_entry(entry: PlanEntry) -> ScheduleEntry:
 
 def quiet_hours(begins: str, ends: str) -> QuietHours:
     return QuietHours(time.fromisoformat(begins), time.fromisoformat(ends))
+
+
+def warnings_of(entries: Sequence[PlanEntry]) -> list[WarningAnswer]:
+    found = plan_warnings(entries)
+    return [WarningAnswer(entry=one.index, code=one.code, message=one.message, offer=one.offer) for one in found]
+
+
+def protocol_answer(protocol: Protocol) -> ProtocolAnswer:
+    return ProtocolAnswer(
+        code=protocol.code,
+        version=protocol.version,
+        title=protocol.title,
+        description=protocol.description,
+        source=protocol.source,
+        entries=[schedule_entry(entry) for entry in protocol.entries],
+        warnings=warnings_of(protocol.entries),
+    )
+
+
+def schedule_answer(row: Any) -> ScheduleAnswer:
+    """From a row of the table, whatever made it."""
+    entries = [ScheduleEntry.model_validate(entry) for entry in row.entries]
+    quiet = None if row.quiet_from is None else {"from": row.quiet_from, "until": row.quiet_until}
+    return ScheduleAnswer(
+        **row.model_dump(include={"id", "version", "recorded_at", "recorded_by", "reason", "patient_id", "protocol"}),
+        episode_id=row.id,
+        entries=entries,
+        quiet_hours=None if quiet is None else QuietHoursOfDay.model_validate(quiet),
+        warnings=warnings_of([plan_entry(entry) for entry in entries]),
+    )

@@ -57,6 +57,9 @@ SELECT patient_id, valid_from, time_zone, version
 FROM patient_time_zone WHERE clinic_id = $1 AND id = ANY($2::uuid[]) AND recorded_at <= $3
 ORDER BY valid_from NULLS FIRST, version
 """
+_QUIET: Final = """
+SELECT quiet_from, quiet_until FROM clinic_rules WHERE clinic_id = $1 AND id = $1 ORDER BY version DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,12 @@ async def find_treatments(
     for plan in plans:
         planned[plan["patient_id"]].append(_planned(plan, sessions.get(plan["id"], ())))
     return {patient: PatientTreatment(tuple(planned[patient]), _zones(zones, patient)) for patient in patients}
+
+
+async def quiet_hours_of_clinic(connection: asyncpg.Connection, clinic_id: UUID) -> QuietHours:
+    """What holds for a schedule that has none of its own."""
+    begins, ends = await connection.fetchrow(_QUIET, clinic_id) or (QUIET_FROM, QUIET_UNTIL)
+    return quiet_hours(begins, ends)
 
 
 def _planned(plan: Mapping[str, Any], sessions: Sequence[Session]) -> PlannedEpisode:
