@@ -156,6 +156,15 @@ def _based_on(
     return 0 if known is None else int(known[1])
 
 
+def _based_on_if_any(
+    if_match: Annotated[
+        str | None,
+        Header(description="The `ETag` of the version you read; none for the first. `*` is not taken."),
+    ] = None,
+) -> int | None:
+    return None if if_match is None or if_match.strip() == "*" else _based_on(if_match)
+
+
 def _page(
     limit: Annotated[int, Query(ge=1, le=paging.MAX_LIMIT)] = paging.DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
@@ -168,6 +177,7 @@ SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
 DeviceTimeDep = Annotated[datetime | None, Depends(_device_time)]
 IdempotencyKeyDep = Annotated[str | None, Depends(_idempotency_key)]
 BasedOnDep = Annotated[int, Depends(_based_on)]
+BasedOnIfAnyDep = Annotated[int | None, Depends(_based_on_if_any)]  # of what a PUT may make
 PageDep = Annotated[paging.PageRequest, Depends(_page)]
 
 
