@@ -11,7 +11,9 @@ from app.deps import TokenCache
 from app.middleware import Envelope
 from app.routers import (
     adverse_events,
+    amendments,
     assessments,
+    clinic_rules,
     comparisons,
     episodes,
     health,
@@ -34,7 +36,9 @@ ROUTERS = (  # searched in this order: the hot ones first
     assessments,
     trajectories,
     comparisons,
+    amendments,
     patients,
+    clinic_rules,
     instruments,
     episodes,
     treatment_sessions,

@@ -36,7 +36,7 @@ async def submit_assessment(
 ) -> Response:
     """Score and store one filled form. Safe to repeat: the same `id` or `Idempotency-Key` is stored once."""
     found, replayed = await assessments.record_assessment(database, actor, form, key)
-    body = _answer(found).model_dump_json()
+    body = answer_of(found).model_dump_json()
     headers = {"Location": f"{router.prefix}/{found.assessment.id}"}
     response = Response(body, 201, headers, "application/json")
     tag_version(response, found.assessment.version)
@@ -77,17 +77,17 @@ async def list_assessments(
     found = await assessments.find_assessments(session, actor, wanted, page)
     rows, cursor = cut(found, page, lambda row: Position(row.assessment.taken_at, row.assessment.id))
     link_next(request, response, cursor)
-    return Page(data=[_answer(row) for row in rows], next_cursor=cursor)
+    return Page(data=[answer_of(row) for row in rows], next_cursor=cursor)
 
 
 @router.get("/{assessment_id}", summary="One check-in, newest version")
 async def get_assessment(actor: Reader, session: SessionDep, assessment_id: Id, response: Response) -> AssessmentAnswer:
     found = await assessments.get_assessment(session, actor, assessment_id)
     tag_version(response, found.assessment.version)
-    return _answer(found)
+    return answer_of(found)
 
 
-def _answer(found: AssessmentInView) -> AssessmentAnswer:
+def answer_of(found: AssessmentInView) -> AssessmentAnswer:
     assessment, context = found.assessment, found.placed.context
     return AssessmentAnswer(
         id=assessment.id,
@@ -113,6 +113,8 @@ def _answer(found: AssessmentInView) -> AssessmentAnswer:
 
 
 def _alerts(assessment: ScoredAssessment) -> list[AlertAnswer]:
+    if assessment.status == "entered_in_error":
+        return []  # it says nothing of the patient
     labels = {critical.code: critical.label for critical in assessment.instrument.critical_items}
     raised = (finding for finding in assessment.score.critical_items if finding.raised)
     return [AlertAnswer(code=finding.code, item=finding.item, label=labels[finding.code]) for finding in raised]

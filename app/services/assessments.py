@@ -114,7 +114,7 @@ async def get_assessment(session: AsyncSession, actor: Actor, assessment_id: UUI
     row = (await session.exec(query)).first()
     if row is None:
         raise NotFoundError("There is no such assessment.")
-    return (await _all_in_view(session, actor, [row]))[0]
+    return (await all_in_view(session, actor, [row]))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ async def find_assessments(
     if page.after is not None:
         query = query.where(tuple_(col(Assessment.taken_at), col(Assessment.id)) < (page.after.at, page.after.id))
     query = query.order_by(col(Assessment.taken_at).desc(), col(Assessment.id).desc()).limit(page.limit + 1)
-    return await _all_in_view(session, actor, (await session.exec(query)).all())
+    return await all_in_view(session, actor, (await session.exec(query)).all())
 
 
 def known_instrument(reference: str, pointer: str = "/instrument") -> Instrument:
@@ -244,7 +244,8 @@ def _in_view(assessment: ScoredAssessment, history: History) -> AssessmentInView
     return AssessmentInView(assessment, place(assessment.taken_at, history, assessment.instrument.recall_days))
 
 
-async def _all_in_view(session: AsyncSession, actor: Actor, rows: Sequence[Assessment]) -> list[AssessmentInView]:
+async def all_in_view(session: AsyncSession, actor: Actor, rows: Sequence[Assessment]) -> list[AssessmentInView]:
+    """Stored versions of forms, each with where it stands in the treatment as it is known now."""
     patients = {row.patient_id for row in rows}
     histories = await find_histories(await driver_connection(session), actor.clinic_id, patients, datetime.now(UTC))
     return [_in_view(from_row(row.model_dump()), histories.get(row.patient_id, ())) for row in rows]
