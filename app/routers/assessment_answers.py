@@ -13,7 +13,7 @@ from app.services.scored_assessments import AssessmentInView, ScoredAssessment
 _HOUR = timedelta(hours=1)
 
 
-def assessment_answer(found: AssessmentInView) -> AssessmentAnswer:
+def answer_of(found: AssessmentInView) -> AssessmentAnswer:
     assessment, context = found.assessment, found.placed.context
     return AssessmentAnswer(
         id=assessment.id,

@@ -17,7 +17,7 @@ from app.scoring.model import Instrument, Point, Threshold, Validity
 from app.scoring.trajectory import Trajectory, trajectory
 from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
-from app.services.assessments import known_instrument
+from app.services.scored_assessments import known_instrument
 from app.services.histories import History, find_histories
 from app.services.patient_records import whole
 from app.services.thresholds import find_thresholds
