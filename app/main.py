@@ -12,6 +12,7 @@ from app.middleware import Envelope
 from app.routers import (
     adverse_events,
     assessments,
+    caseload,
     comparisons,
     episodes,
     health,
@@ -34,6 +35,7 @@ ROUTERS = (  # searched in this order: the hot ones first
     assessments,
     trajectories,
     comparisons,
+    caseload,
     patients,
     instruments,
     episodes,

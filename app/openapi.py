@@ -28,6 +28,7 @@ TAGS: Final = {
     "adverse events": "What went wrong in or after a session, how bad, and when it was over.",
     "suitability": "A clinic's own checklists and the decisions clinicians took by them. Nothing is decided here.",
     "thresholds": "A clinic's own rules for judging change, beside the published ones.",
+    "caseload": "Every patient's latest state, worst first. That nothing is flagged is no all-clear.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",
 }
 
