@@ -165,4 +165,3 @@ async def _series(
         for id_, at, total, validity, responses in rows
         if request.taken_to is None or at < request.taken_to
     )
-
