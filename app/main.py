@@ -11,6 +11,7 @@ from app.deps import TokenCache
 from app.middleware import Envelope
 from app.routers import (
     adverse_events,
+    alerts,
     assessments,
     comparisons,
     due,
@@ -25,6 +26,7 @@ from app.routers import (
     thresholds,
     trajectories,
     treatment_sessions,
+    webhooks,
 )
 from app.settings import Settings
 
@@ -44,8 +46,10 @@ ROUTERS = (  # searched in this order: the hot ones first
     treatment_sessions,
     observations,
     adverse_events,
+    alerts,
     suitability,
     thresholds,
+    webhooks,
     health,
     reference,
 )

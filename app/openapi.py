@@ -27,8 +27,11 @@ TAGS: Final = {
     "treatment sessions": "Preparation, dosing, integration: planned, moved, done, cancelled.",
     "observations": "Vital signs and dissociation over a session.",
     "adverse events": "What went wrong in or after a session, how bad, and when it was over.",
+    "alerts": "What waits for a person, who saw it, what was done, how long it took. No crisis service: no alert "
+    "never means no risk.",
     "suitability": "A clinic's own checklists and the decisions clinicians took by them. Nothing is decided here.",
     "thresholds": "A clinic's own rules for judging change, beside the published ones.",
+    "webhooks": "Addresses of a clinic's own programs that are told, signed and in ids alone, when something waits.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",
 }
 
