@@ -1,7 +1,7 @@
 """What raises an alert, and what is left of it after corrections, acknowledgements and resolutions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -24,6 +24,8 @@ from app.scoring.alerting import (
 )
 from app.scoring.model import CriticalItem, Point, Validity
 from app.scoring.registry import get_instrument
+from app.scoring.schedule import Expected
+from app.scoring.schedule_matching import DueStatus, due_status
 from app.scoring.treatment import Baseline, BaselineReason, BaselineRule, Dose, NoBaseline, choose_baseline
 from app.scoring.worse_after_dose import FormPoint
 
@@ -193,16 +195,25 @@ def test_causes_come_oldest_first_and_of_one_form_in_the_order_of_kinds() -> Non
 # --- Missed check-ins -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Awaited:
-    key: str
-    closes_at: datetime
+STATUS: Final = {
+    "u": DueStatus.UPCOMING,
+    "d": DueStatus.DUE,
+    "o": DueStatus.OVERDUE,
+    "m": DueStatus.MISSED,
+    "r": DueStatus.RECEIVED,
+    "l": DueStatus.RECEIVED_LATE,
+}
+
+
+def expected(key: str, closes: float) -> Expected:
+    """Wanted for a day, overdue for another."""
+    opens_at, overdue_at = day(closes - 2), day(closes - 1)
+    return Expected(key, "weekly", "phq-9", None, overdue_at, opens_at, overdue_at, day(closes), None)
 
 
 def run(letters: str, in_a_row: int = 2) -> list[str]:
-    """One check-in a day: m missed, r received, l late, u upcoming, d due, o overdue."""
-    words = {"m": "missed", "r": "received", "l": "received_late", "u": "upcoming", "d": "due", "o": "overdue"}
-    statuses = [(Awaited(str(at), day(at)), words[letter]) for at, letter in enumerate(letters)]
+    """One check-in a day, its status by the first letter; `l` is received late."""
+    statuses = [(expected(str(at), at), STATUS[letter]) for at, letter in enumerate(letters)]
     forward, backward = missed_causes(statuses, in_a_row), missed_causes(statuses[::-1], in_a_row)
     assert forward == backward
     return [cause.key for cause in forward]
@@ -239,14 +250,38 @@ def test_how_many_in_a_row_is_the_clinics_to_say(in_a_row: int, found: list[str]
 
 def test_a_missed_cause_belongs_to_no_instrument() -> None:
     """It is about the person's silence, dated by the end of waiting."""
-    statuses = [(Awaited("weekly/e/1", day(7)), "missed")]
+    statuses = [(expected("weekly/e/1", 7), DueStatus.MISSED)]
     assert missed_causes(statuses, 1) == (AlertCause(MISSED, None, None, "weekly/e/1", None, day(7)),)
 
 
 def test_two_that_close_together_are_ordered_by_key() -> None:
     """Two instruments asked in one window: their order is the same every time."""
-    statuses = [(Awaited(key, day(7)), "missed") for key in ("phq/e/1", "pcl/e/1")]
+    statuses = [(expected(key, 7), DueStatus.MISSED) for key in ("phq/e/1", "pcl/e/1")]
     assert [cause.key for cause in missed_causes(statuses, 2)] == ["phq/e/1"]
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(2, 40), st.none() | st.integers(0, 40)), max_size=8),
+    now=st.integers(0, 45),
+    in_a_row=st.integers(1, 3),
+    data=st.data(),
+)
+def test_missed_causes_are_a_function_of_what_came(
+    spans: list[tuple[int, int | None]], now: int, in_a_row: int, data: st.DataObject
+) -> None:
+    """In any order the same; at most one cause, of a missed check-in, and none while fewer are missed."""
+    statuses = [
+        (each, due_status(each, None if came is None else day(came), day(now)))
+        for place, (closes, came) in enumerate(spans)
+        for each in [expected(f"weekly/e/{place}", closes)]
+    ]
+    found = missed_causes(statuses, in_a_row)
+    assert missed_causes(data.draw(st.permutations(statuses)), in_a_row) == found
+    missed = {each.key for each, status in statuses if status is DueStatus.MISSED}
+    assert len(found) <= (len(missed) >= in_a_row)
+    assert {cause.key for cause in found} <= missed
+    answered = [each.closes_at for each, status in statuses if status.value.startswith("received")]
+    assert all(cause.at >= closes_at for cause in found for closes_at in answered)
 
 
 def test_a_run_of_none_is_refused() -> None:
