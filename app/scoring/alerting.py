@@ -70,7 +70,7 @@ class AlertState:
 
     status: AlertStatus
     raised_at: datetime
-    acknowledged_at: datetime | None  # when all that is unresolved had been seen; None while something is not
+    acknowledged_at: datetime | None  # the last time that all of it had been seen; None while open
     resolved_at: datetime | None
     reopened: int  # how often it came again after a resolution
     active: frozenset[str]  # causes raised and not withdrawn, resolved ones too
@@ -259,7 +259,6 @@ class _Fold:
         if not self.unresolved and self.emptied_at != at:
             self.spans.append(_Span(at))
         self.emptied_at = None
-        self.spans[-1].acknowledged_at = None
         self.causes[cause] = "new"
 
     def withdrawn(self, cause: str, at: datetime) -> None:
@@ -326,7 +325,7 @@ def alert_state(facts: Sequence[AlertFact]) -> AlertState:
     return AlertState(
         status=status,
         raised_at=span.raised_at,
-        acknowledged_at=span.acknowledged_at,
+        acknowledged_at=None if status is AlertStatus.OPEN else span.acknowledged_at,
         resolved_at=span.resolved_at,
         reopened=len(fold.spans) - 1 - resolved[0] if resolved else 0,
         active=frozenset(fold.causes),
