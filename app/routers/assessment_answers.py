@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from app.schemas.alerts import label_of
+from app.schemas.alert_words import label_of
 from app.schemas.assessments import ArrivalAnswer, AssessmentAnswer, ContextAnswer, RaisedAlertAnswer
 from app.schemas.instruments import ScoreAnswer
 from app.services.alert_states import RaisedAlert
@@ -51,4 +51,6 @@ def _arrival(assessment: ScoredAssessment) -> ArrivalAnswer:
 
 
 def _raised(alert: RaisedAlert) -> RaisedAlertAnswer:
-    return RaisedAlertAnswer(id=alert.id, kind=alert.kind, item=alert.item, label=label_of(alert))
+    return RaisedAlertAnswer(
+        id=alert.id, kind=alert.kind, item=alert.item, label=label_of(alert.kind, alert.instrument, alert.item)
+    )

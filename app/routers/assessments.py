@@ -121,4 +121,3 @@ async def get_assessment(actor: Reader, session: SessionDep, assessment_id: Id, 
     found = await assessments.get_assessment(session, actor, assessment_id)
     tag_version(response, found.assessment.version)
     return answer_of(found)
-

@@ -41,7 +41,10 @@ async def rederive(
     expected = await _expect(connection, clinic_id, records, now)
     in_a_row = (await rules_of(connection, clinic_id)).missed_in_a_row if any(expected.values()) else 1
     causes = {
-        patient: (*_causes(record), *missed_causes([(one.expected, one.status) for one in expected.get(patient, ())], in_a_row))
+        patient: (
+            *_causes(record),
+            *missed_causes([(one.expected, one.status) for one in expected.get(patient, ())], in_a_row),
+        )
         for patient, record in records.items()
     }
     await reconcile_alerts(connection, clinic_id, causes, now)
