@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal
 
 from app.scoring.default_rules import default_threshold, verdict_of
 from app.scoring.judgement import RELIABLE_CHANGE
 from app.scoring.model import Instrument
+from app.scoring.schedule import Expected
+from app.scoring.schedule_matching import DueStatus
 from app.scoring.timeline import instant
 from app.scoring.treatment import Baseline, Dose, NoBaseline
 from app.scoring.worse_after_dose import FormPoint, worse_after_dose
@@ -86,18 +88,6 @@ class Latency:
     maximum: float | None
 
 
-class ExpectedCheckIn(Protocol):
-    """What is needed of an expected check-in here; `schedule.Expected` is one."""
-
-    @property
-    def key(self) -> str:
-        """Stable when times move."""
-
-    @property
-    def closes_at(self) -> datetime:
-        """From then on it counts as missed."""
-
-
 # --- Causes -----------------------------------------------------------------------------------------------------------
 
 
@@ -144,14 +134,14 @@ def form_causes(
     return tuple(sorted(causes, key=lambda cause: (instant(cause.at), cause.form_id)))
 
 
-def missed_causes(statuses: Sequence[tuple[ExpectedCheckIn, str]], in_a_row: int) -> tuple[AlertCause, ...]:
+def missed_causes(statuses: Sequence[tuple[Expected, DueStatus]], in_a_row: int) -> tuple[AlertCause, ...]:
     """The run of missed check-ins that has not ended, once it is long enough: one cause or none.
 
     Check-ins count in the order in which they close. A form that came, in time or late, ends the run, and with it the
     cause; a check-in that is still open neither ends nor lengthens it. The cause belongs to the check-in that made the
     run long enough, so that a longer run is no new cause.
 
-    Units and range: `in_a_row` is a number of check-ins, 1 and more; each status is a `DueStatus`.
+    Units and range: `in_a_row` is a number of check-ins, 1 and more; keys are unique among those given.
     Missing data: nothing expected, nothing missed.
 
     Raises:
@@ -159,16 +149,21 @@ def missed_causes(statuses: Sequence[tuple[ExpectedCheckIn, str]], in_a_row: int
 
     Source: judgement; that people are lost in silence: Yermus 2024, 82 % without a form after three months.
 
-    >>> missed_causes([], in_a_row=2)
-    ()
+    >>> from datetime import UTC, timedelta
+    >>> opens = datetime(2026, 3, 9, 9, tzinfo=UTC)
+    >>> def missed(n):
+    ...     times = [opens + timedelta(weeks=n, hours=hours) for hours in (24, 0, 48, 72)]
+    ...     return Expected(f"weekly/episode/{n}", "weekly", "phq-9", None, *times, None), DueStatus.MISSED
+    >>> [cause.key for cause in missed_causes([missed(n) for n in (1, 2, 3)], in_a_row=2)]
+    ['weekly/episode/2']
     """
     if in_a_row < 1:
         raise ValueError("a run of missed check-ins has at least one")
-    run: list[ExpectedCheckIn] = []
+    run: list[Expected] = []
     for expected, status in sorted(statuses, key=lambda pair: (instant(pair[0].closes_at), pair[0].key)):
-        if status == "missed":
+        if status is DueStatus.MISSED:
             run.append(expected)
-        elif status in ("received", "received_late"):
+        elif status in (DueStatus.RECEIVED, DueStatus.RECEIVED_LATE):
             run.clear()
     if len(run) < in_a_row:
         return ()

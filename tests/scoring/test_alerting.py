@@ -1,11 +1,10 @@
-"""What raises an alert, and what is left of it after corrections, acknowledgements and resolutions."""
+"""What raises an alert, in whatever order it arrives, and what a corrected answer takes back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,17 +12,17 @@ from hypothesis import strategies as st
 from app.scoring.alerting import (
     AlertCause,
     AlertFact,
-    AlertFactKind,
     AlertKind,
     AlertStatus,
     alert_state,
     form_causes,
-    latency,
     missed_causes,
     new_facts,
 )
 from app.scoring.model import CriticalItem, Point, Validity
 from app.scoring.registry import get_instrument
+from app.scoring.schedule import Expected
+from app.scoring.schedule_matching import DueStatus, due_status
 from app.scoring.treatment import Baseline, BaselineReason, BaselineRule, Dose, NoBaseline, choose_baseline
 from app.scoring.worse_after_dose import FormPoint
 
@@ -31,7 +30,7 @@ DAY_ZERO: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
 PHQ_9: Final = get_instrument("phq-9")  # reliable change: 6 points; item 9 is critical from 1
 NOTHING: Final = NoBaseline(BaselineRule.FIRST, BaselineReason.NOT_FOUND)
 ITEM, RISE, WORSE, AFTER_DOSE, MISSED = AlertKind
-OPEN, ACKNOWLEDGED, RESOLVED, WITHDRAWN = AlertStatus
+OPEN, WITHDRAWN = AlertStatus.OPEN, AlertStatus.WITHDRAWN
 
 
 def day(count: float) -> datetime:
@@ -190,19 +189,38 @@ def test_causes_come_oldest_first_and_of_one_form_in_the_order_of_kinds() -> Non
     ]
 
 
+def test_causes_of_two_forms_of_one_instant_stay_with_their_form() -> None:
+    """Ids decide which comes first, and with it which one is the rise."""
+    one, other = (replace(form(3, 9, 1), point=replace(form(3).point, id=id_)) for id_ in ("a", "b"))
+    found = causes(replace(other, critical_values={9: 2}), one)
+    assert [(cause.form_id, cause.kind) for cause in found] == [("a", ITEM), ("b", ITEM), ("b", RISE)]
+    before, worse = form(1, 9, 1), replace(one, point=replace(one.point, total=20))
+    found = causes(other, worse, before, baseline=before)
+    assert [(cause.form_id, cause.kind) for cause in found[1:]] == [("a", ITEM), ("a", WORSE), ("b", ITEM)]
+
+
 # --- Missed check-ins -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Awaited:
-    key: str
-    closes_at: datetime
+STATUS: Final = {
+    "u": DueStatus.UPCOMING,
+    "d": DueStatus.DUE,
+    "o": DueStatus.OVERDUE,
+    "m": DueStatus.MISSED,
+    "r": DueStatus.RECEIVED,
+    "l": DueStatus.RECEIVED_LATE,
+}
+
+
+def expected(key: str, closes: float) -> Expected:
+    """Wanted for a day, overdue for another."""
+    opens_at, overdue_at = day(closes - 2), day(closes - 1)
+    return Expected(key, "weekly", "phq-9", None, overdue_at, opens_at, overdue_at, day(closes), None)
 
 
 def run(letters: str, in_a_row: int = 2) -> list[str]:
-    """One check-in a day: m missed, r received, l late, u upcoming, d due, o overdue."""
-    words = {"m": "missed", "r": "received", "l": "received_late", "u": "upcoming", "d": "due", "o": "overdue"}
-    statuses = [(Awaited(str(at), day(at)), words[letter]) for at, letter in enumerate(letters)]
+    """One check-in a day, its status by the first letter; `l` is received late."""
+    statuses = [(expected(str(at), at), STATUS[letter]) for at, letter in enumerate(letters)]
     forward, backward = missed_causes(statuses, in_a_row), missed_causes(statuses[::-1], in_a_row)
     assert forward == backward
     return [cause.key for cause in forward]
@@ -239,14 +257,46 @@ def test_how_many_in_a_row_is_the_clinics_to_say(in_a_row: int, found: list[str]
 
 def test_a_missed_cause_belongs_to_no_instrument() -> None:
     """It is about the person's silence, dated by the end of waiting."""
-    statuses = [(Awaited("weekly/e/1", day(7)), "missed")]
+    statuses = [(expected("weekly/e/1", 7), DueStatus.MISSED)]
     assert missed_causes(statuses, 1) == (AlertCause(MISSED, None, None, "weekly/e/1", None, day(7)),)
 
 
 def test_two_that_close_together_are_ordered_by_key() -> None:
     """Two instruments asked in one window: their order is the same every time."""
-    statuses = [(Awaited(key, day(7)), "missed") for key in ("phq/e/1", "pcl/e/1")]
+    statuses = [(expected(key, 7), DueStatus.MISSED) for key in ("phq/e/1", "pcl/e/1")]
     assert [cause.key for cause in missed_causes(statuses, 2)] == ["phq/e/1"]
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(2, 40), st.none() | st.integers(0, 40)), max_size=8),
+    now=st.integers(0, 45),
+    in_a_row=st.integers(1, 3),
+    data=st.data(),
+)
+def test_missed_causes_are_a_function_of_what_came(
+    spans: list[tuple[int, int | None]], now: int, in_a_row: int, data: st.DataObject
+) -> None:
+    """In any order the same; at most one cause, of a missed check-in, and none while fewer are missed."""
+    statuses = [
+        (each, due_status(each, None if came is None else day(came), day(now)))
+        for place, (closes, came) in enumerate(spans)
+        for each in [expected(f"weekly/e/{place}", closes)]
+    ]
+    found = missed_causes(statuses, in_a_row)
+    assert missed_causes(data.draw(st.permutations(statuses)), in_a_row) == found
+    missed = {each.key for each, status in statuses if status is DueStatus.MISSED}
+    assert len(found) <= (len(missed) >= in_a_row)
+    assert {cause.key for cause in found} <= missed
+    answered = [each.closes_at for each, status in statuses if status.value.startswith("received")]
+    assert all(cause.at >= closes_at for cause in found for closes_at in answered)
+
+
+def test_the_order_of_closing_counts_not_that_of_opening() -> None:
+    """A month to answer ends after the two weeks inside it: the form that came for it ends their run."""
+    month = replace(expected("monthly/e/1", 30), opens_at=day(0))
+    weeks = [(expected(f"weekly/e/{week}", 7 * week), DueStatus.MISSED) for week in (1, 2)]
+    assert missed_causes([(month, DueStatus.RECEIVED), *weeks], 2) == ()
+    assert [cause.key for cause in missed_causes([(month, DueStatus.DUE), *weeks], 2)] == ["weekly/e/2"]
 
 
 def test_a_run_of_none_is_refused() -> None:
@@ -327,147 +377,6 @@ def test_no_other_form_silences_a_critical_item(
     assert f"{worried.point.id}:9:{worried.critical_values[9]}" in keys(found, ITEM)
 
 
-# --- What happened to an alert ----------------------------------------------------------------------------------------
-
-
-def facts_of(story: str) -> list[AlertFact]:
-    """One fact a day: +a raised, -a withdrawn, ! acknowledged, . resolved; joined by = when in the same moment."""
-    words: dict[str, AlertFactKind] = {"+": "raised", "-": "withdrawn", "!": "acknowledged", ".": "resolved"}
-    moments = [step.split("=") for step in story.split()]
-    return [
-        AlertFact(words[word[0]], day(at), word[1:] or None) for at, moment in enumerate(moments) for word in moment
-    ]
-
-
-@pytest.mark.parametrize(
-    ("story", "status", "raised", "acknowledged", "resolved", "reopened"),
-    [
-        ("+a", OPEN, 0, None, None, 0),
-        ("+a !", ACKNOWLEDGED, 0, 1, None, 0),
-        ("+a .", RESOLVED, 0, None, 1, 0),
-        ("+a ! .", RESOLVED, 0, 1, 2, 0),
-        ("+a -a", WITHDRAWN, 0, None, None, 0),
-        ("+a ! +b", OPEN, 0, None, None, 0),  # b was not seen
-        ("+a ! +b !", ACKNOWLEDGED, 0, 3, None, 0),
-        ("+a ! +b -b", ACKNOWLEDGED, 0, 1, None, 0),
-        ("+a ! . +b", OPEN, 3, None, None, 1),
-        ("+a ! . +b !", ACKNOWLEDGED, 3, 4, None, 1),
-        ("+a ! . +b . +c", OPEN, 5, None, None, 2),
-        ("+a ! . +b -b", RESOLVED, 0, 1, 2, 1),  # the resolution holds as before
-        ("+a ! . +b -b +c", OPEN, 5, None, None, 2),
-        ("+a ! . -a", WITHDRAWN, 0, 1, 2, 0),
-        ("+a . -a +a", OPEN, 3, None, None, 1),  # raised again at its new time
-        ("+a1 -a1=+a2", OPEN, 0, None, None, 0),  # a correction goes on with its span
-        ("+a1 ! -a1=+a2", OPEN, 0, None, None, 0),  # and the new answer was not seen
-        ("+a1 ! . -a1=+a2", OPEN, 3, None, None, 1),  # a corrected answer opens what was resolved
-        ("+a -a +b", OPEN, 2, None, None, 0),  # withdrawn for a day: a new span, never resolved
-        ("+a ! -a", WITHDRAWN, 0, 1, None, 0),
-        ("! . +a", OPEN, 2, None, None, 0),  # nothing there yet to see or to do
-        ("+a . !", RESOLVED, 0, None, 1, 0),  # to acknowledge what is resolved changes nothing
-        ("+a . .", RESOLVED, 0, None, 1, 0),
-        ("+a ! !", ACKNOWLEDGED, 0, 1, None, 0),
-        ("+a -b", OPEN, 0, None, None, 0),
-        ("+a . +a", RESOLVED, 0, None, 1, 0),  # active all along: nothing new
-    ],
-)
-def test_what_an_alert_amounts_to(
-    story: str, status: AlertStatus, raised: int, acknowledged: int | None, resolved: int | None, reopened: int
-) -> None:
-    """Story by story: status, the times of its span, and how often it came again."""
-    state = alert_state(facts_of(story))
-    times = (state.acknowledged_at, state.resolved_at)
-    expected = tuple(None if at is None else day(at) for at in (acknowledged, resolved))
-    assert (state.status, state.raised_at, times, state.reopened) == (status, day(raised), expected, reopened)
-
-
-def test_what_was_withdrawn_together_may_be_written_in_any_order() -> None:
-    """Two causes withdrawn at once, one resolved and one not, leave the same alert whichever is named first."""
-    first, second = (alert_state(facts_of(f"+a . +b {both}")) for both in ("-a=-b", "-b=-a"))
-    assert first == second
-    assert (first.status, first.raised_at) == (WITHDRAWN, day(2))
-
-
-@pytest.mark.parametrize("story", ["", "!", ". !", "-a"])
-def test_without_a_cause_there_is_no_alert(story: str) -> None:
-    """An alert begins with a raise; without one there is nothing to tell the state of."""
-    with pytest.raises(ValueError, match="begins with a cause"):
-        alert_state(facts_of(story))
-
-
-steps: Final = st.sampled_from(["+a", "+b", "+c", "-a", "-b", "-c", "!", "."])
-
-
-def as_defined(story: Sequence[str]) -> tuple[AlertStatus, frozenset[str]]:
-    """Give the status by its definition: where each active cause was raised, against the last of each act."""
-    raised: dict[str, int] = {}
-    for place, step in enumerate(story):
-        if step[0] == "+":
-            raised.setdefault(step[1:], place)
-        elif step[0] == "-":
-            raised.pop(step[1:], None)
-    seen, done = (max((at for at, step in enumerate(story) if step == act), default=-1) for act in ("!", "."))
-    unresolved = [at for at in raised.values() if at > done]
-    if not raised:
-        status = WITHDRAWN
-    elif not unresolved:
-        status = RESOLVED
-    else:
-        status = ACKNOWLEDGED if max(unresolved) < seen else OPEN
-    return status, frozenset(raised)
-
-
-@given(story=st.lists(steps, max_size=14))
-@settings(max_examples=400, deadline=None)
-def test_the_status_is_as_it_is_defined(story: list[str]) -> None:
-    """From any sequence of facts, sensible or not; the times agree with the status."""
-    facts = facts_of(" ".join(story))
-    if not any(fact.kind == "raised" for fact in facts):
-        return
-    state = alert_state(facts)
-    assert (state.status, state.active) == as_defined(story)
-    assert (state.resolved_at is not None) or state.status is not RESOLVED
-    assert (state.acknowledged_at is not None) or state.status is not ACKNOWLEDGED
-    if state.status in (OPEN, ACKNOWLEDGED):
-        assert state.resolved_at is None
-    if state.status is OPEN:
-        assert state.acknowledged_at is None
-    assert all(state.raised_at < at for at in (state.acknowledged_at, state.resolved_at) if at is not None)
-
-
-@given(story=st.lists(steps, max_size=14))
-@settings(max_examples=200, deadline=None)
-def test_a_reopening_is_counted_when_the_status_turns(story: list[str]) -> None:
-    """Fact by fact: an alert that was once resolved and is opened by a raise has come again."""
-    expected, was_resolved, status = 0, False, None
-    for count in range(1, len(story) + 1):
-        now, _ = as_defined(story[:count])
-        if now is OPEN and status in (RESOLVED, WITHDRAWN) and was_resolved:
-            expected += 1
-        was_resolved = was_resolved or (story[count - 1] == "." and status in (OPEN, ACKNOWLEDGED))
-        status = now
-    facts = facts_of(" ".join(story))
-    if any(fact.kind == "raised" for fact in facts):
-        assert alert_state(facts).reopened == expected
-
-
-@given(story=st.lists(steps, max_size=10), wanted=st.sets(st.sampled_from("abcd")))
-@settings(max_examples=200, deadline=None)
-def test_new_facts_are_enough_and_no_more(story: list[str], wanted: set[str]) -> None:
-    """After them the active causes are the derived ones, written once; a second time adds nothing."""
-    before = facts_of(" ".join(story))
-    _, active = as_defined(story)
-    added = new_facts(before, wanted, day(99))
-    assert len(added) == len(active ^ wanted)
-    assert [(fact.kind, fact.cause) for fact in added] == [
-        *(("withdrawn", cause) for cause in sorted(active - wanted)),
-        *(("raised", cause) for cause in sorted(wanted - active)),
-    ]
-    after = [*before, *added]
-    assert new_facts(after, wanted, day(100)) == ()
-    if any(fact.kind == "raised" for fact in after):
-        assert alert_state(after).active == wanted
-
-
 @pytest.mark.parametrize(("answer", "corrected"), [(1, 2), (2, 1), (3, 2)])
 def test_a_corrected_answer_leaves_the_alert_open(answer: int, corrected: int) -> None:
     """A higher or lower answer is another cause: seen before or not, somebody has to look again."""
@@ -485,35 +394,3 @@ def test_a_corrected_answer_may_take_the_alert_back() -> None:
     after = new_facts(first, [cause.key for cause in causes(form(3, 5, 0))], day(6))
     state = alert_state([*first, *after])
     assert (state.status, state.raised_at, state.active) == (WITHDRAWN, day(4), frozenset())
-
-
-# --- How long it took -------------------------------------------------------------------------------------------------
-
-
-def test_latency_of_nothing() -> None:
-    """No waiting time, no figure: never 0 hours."""
-    assert (latency([]).n, latency([]).p50, latency([]).p90, latency([]).maximum) == (0, None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("n", "p50", "p90"), [(1, 1, 1), (2, 1, 2), (3, 2, 3), (10, 5, 9), (11, 6, 10), (20, 10, 18), (100, 50, 90)]
-)
-def test_nearest_rank(n: int, p50: float, p90: float) -> None:
-    """Of 1 to n hours: exactly half, or nine tenths, do not exceed the figure where that many there are."""
-    found = latency([float(hours) for hours in range(n, 0, -1)])
-    assert (found.n, found.p50, found.p90, found.maximum) == (n, p50, p90, n)
-
-
-@given(hours=st.lists(st.floats(0, 10_000), min_size=1, max_size=60))
-def test_latency_agrees_with_numpy(hours: list[float]) -> None:
-    """Nearest rank is numpy's inverted empirical distribution."""
-    found = latency(hours)
-    expected = [np.percentile(hours, percent, method="inverted_cdf") for percent in (50, 90, 100)]
-    assert [found.p50, found.p90, found.maximum] == expected
-
-
-@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
-def test_a_waiting_time_is_a_number(odd: float) -> None:
-    """What never ended has no length, and may not be sorted in among the others."""
-    with pytest.raises(ValueError, match="finite"):
-        latency([1.0, odd])
