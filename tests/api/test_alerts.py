@@ -383,3 +383,12 @@ async def test_latency_of_no_period(api: Api, query: str) -> None:
     answer = await api.http.get(f"{PATH}/latency?{query}")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"].startswith("query/")
+
+
+def test_the_document_says_what_alerts_are_not(app: FastAPI) -> None:
+    """Whoever builds on the list reads it there: no crisis service, and no news of safety."""
+    document = app.openapi()
+    assert NOTE in document["paths"][PATH]["get"]["description"]
+    (tag,) = (tag for tag in document["tags"] if tag["name"] == "alerts")
+    assert "crisis" in tag["description"]
+    assert "never means no risk" in tag["description"]
