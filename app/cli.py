@@ -28,6 +28,7 @@ from app.cli_database import (
     with_open_database,
 )
 from app.cli_import import import_forms
+from app.cli_worker import work
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgresError
 from app.errors import AppError, InvalidError
@@ -44,6 +45,7 @@ token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_
 cli.add_typer(clinic_cli, name="clinic")
 cli.add_typer(token_cli, name="token")
 cli.command("import")(import_forms)
+cli.command("worker")(work)
 
 out = Console()
 err = Console(stderr=True)
