@@ -13,7 +13,7 @@ from app import webhook_client
 from app.services.deliveries import Claim, Outcome
 from app.webhook_client import WebhookClient
 from app.webhook_signing import new_secret
-from tests.receiver import Answer, Receiver, documented_verify, running_receiver
+from tests.receiver import Answer, Received, Receiver, documented_verify, running_receiver
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +90,12 @@ async def test_the_body_of_an_answer_is_not_awaited(receiver: Receiver) -> None:
 async def test_a_receiver_that_never_answers_is_given_up(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time for one attempt, not after that of the other side."""
     monkeypatch.setattr(webhook_client, "ATTEMPT_SECONDS", 0.3)
-    receiver.answer = lambda _: time.sleep(2) or Answer()  # type: ignore[func-returns-value]  # sleeps, then answers
+
+    def answer(_: Received) -> Answer:
+        time.sleep(2)
+        return Answer()
+
+    receiver.answer = answer
     assert await sent(receiver) == Outcome(error="timeout")
 
 

@@ -179,6 +179,10 @@ async def until(condition: Callable[[], Any], what: str) -> None:
     raise AssertionError(what)
 
 
+def has_received(receiver: Receiver, number: int) -> Callable[[], bool]:
+    return lambda: len(receiver.received) >= number
+
+
 async def all_delivered(clinic: Clinic) -> bool:
     return set(await clinic.statuses()) == {"delivered"}
 
@@ -199,12 +203,11 @@ async def test_killed_in_the_middle_nothing_is_lost(clinic: Clinic, receiver: Re
         if kill == KILLS - 1:
             await clinic.rotate()
         with worker.running() as process:
-            known = len(receiver.received)
-            await until(lambda known=known: len(receiver.received) >= known + 3, "the worker sends")
+            await until(has_received(receiver, len(receiver.received) + 3), "the worker sends")
             gate.clear()
             known = len(receiver.received)
             await clinic.tell(TOLD // KILLS)
-            await until(lambda known=known: len(receiver.received) > known, "requests are held")
+            await until(has_received(receiver, known + 1), "requests are held")
             process.send_signal(signal.SIGKILL)
             process.wait()
         assert await clinic.under_way() > 0, "the kill met nothing"
