@@ -12,6 +12,8 @@ from app.middleware import Envelope
 from app.routers import (
     adverse_events,
     assessments,
+    check_in_links,
+    check_in_page,
     comparisons,
     episodes,
     health,
@@ -42,7 +44,9 @@ ROUTERS = (  # searched in this order: the hot ones first
     adverse_events,
     suitability,
     thresholds,
+    check_in_links,
     health,
+    check_in_page,
     reference,
 )
 

@@ -28,6 +28,7 @@ TAGS: Final = {
     "adverse events": "What went wrong in or after a session, how bad, and when it was over.",
     "suitability": "A clinic's own checklists and the decisions clinicians took by them. Nothing is decided here.",
     "thresholds": "A clinic's own rules for judging change, beside the published ones.",
+    "check-in links": "Addresses that let one person answer what is due without a login, and nothing else.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",
 }
 
