@@ -73,25 +73,32 @@ async def record_answer(
     The form has a transaction of its own inside this one, on the other pool: a refusal must keep the try it cost, and
     who holds a connection must never wait for a second one of the same pool. A crash between the two gives a try away.
     """
-    refusal: AppError | None = None
     async with database.session(actor.clinic_id, actor.patient_id) as session:
         await _lock_expected(session, sent.expected_id)
         link = await lock_link(session, actor)
         known = await _known_instrument(session, actor, sent, key)
         if link.state != "active" and not (known and link.state == "used_up"):
             raise dead_link()
-        try:
-            instrument = known or await _due_instrument(session, actor, sent)
-            found, replayed = await record_assessment(database, actor, _form(actor, sent, instrument), key)
-        except UnavailableError:
-            raise
-        except AppError as error:
-            refusal = error
-        if refusal or not replayed:
+        outcome = await _stored_or_refused(database, session, actor, sent, known, key)
+        if isinstance(outcome, AppError) or not outcome[1]:
             await spend_try(session, actor)
-        if refusal is None:
+        if not isinstance(outcome, AppError):
+            found, replayed = outcome
             return await _received(session, actor, found), replayed
-    raise refusal
+    raise outcome
+
+
+async def _stored_or_refused(
+    database: Database, session: AsyncSession, actor: Actor, sent: CheckInSubmit, known: str | None, key: str | None
+) -> tuple[AssessmentInView, bool] | AppError:
+    """A refusal is given back, not raised, so that what it costs is kept. Raises UnavailableError, which costs nothing."""
+    try:
+        instrument = known or await _due_instrument(session, actor, sent)
+        return await record_assessment(database, actor, _form(actor, sent, instrument), key)
+    except UnavailableError:
+        raise
+    except AppError as refusal:
+        return refusal
 
 
 async def _lock_expected(session: AsyncSession, expected_id: UUID) -> None:
@@ -133,7 +140,9 @@ async def _due_instrument(session: AsyncSession, actor: Actor, sent: CheckInSubm
 
 def _form(actor: Actor, sent: CheckInSubmit, instrument: str) -> AssessmentSubmit:
     content = {name: getattr(sent, name) for name in ("id", "responses", "taken_at", "language")}
-    return AssessmentSubmit(patient_id=actor.patient_id, instrument=instrument, mode="self", **content)
+    return AssessmentSubmit.model_validate(
+        content | {"patient_id": actor.patient_id, "instrument": instrument, "mode": "self"}
+    )
 
 
 async def _received(session: AsyncSession, actor: Actor, found: AssessmentInView) -> Received:
