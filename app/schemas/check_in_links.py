@@ -85,6 +85,7 @@ class ItemToShow(Answer):
     number: int
     text: str
     answers: list[ChoiceToShow]
+    required: bool = Field(description="false: leaving it out needs no second thought")
 
 
 class FormToShow(Answer):

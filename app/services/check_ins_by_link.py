@@ -91,7 +91,7 @@ async def record_answer(
 async def _stored_or_refused(
     database: Database, session: AsyncSession, actor: Actor, sent: CheckInSubmit, known: str | None, key: str | None
 ) -> tuple[AssessmentInView, bool] | AppError:
-    """A refusal is given back, not raised, so that what it costs is kept. Raises UnavailableError, which costs nothing."""
+    """A refusal is given back, not raised, so that what it costs is kept. UnavailableError is raised: it costs nothing."""
     try:
         instrument = known or await _due_instrument(session, actor, sent)
         return await record_assessment(database, actor, _form(actor, sent, instrument), key)

@@ -162,20 +162,28 @@ function freeze(frozen) {
 
 // --- Sending ---------------------------------------------------------------------------------------------------------
 
-function askAboutMissing(left) {
-  const plural = left.length === 1 ? "Question" : "Questions";
-  byId("missing-title").textContent = `${plural} ${left.join(", ")} ${left.length === 1 ? "is" : "are"} not answered`;
+function askAboutMissing(left, isEmpty) {
+  const some = left.length === 1 ? `Question ${left[0]} is not answered` : `Questions ${listed(left)} are not answered`;
+  byId("missing-title").textContent = isEmpty ? "No question is answered yet" : some;
+  byId("anyway").hidden = isEmpty;
   byId("missing").hidden = false;
   byId("back").onclick = () => document.querySelector(`#item-${left[0]} input`).focus();
   byId("missing-title").focus();
+}
+
+function listed(numbers) {
+  return `${numbers.slice(0, -1).join(", ")} and ${numbers.at(-1)}`;
 }
 
 async function submit(event) {
   event.preventDefault();
   if (sending === null) {
     const answers = responses();
-    const left = waiting[0].instrument.items.filter((_, index) => answers[index] === null).map(({ number }) => number);
-    if (left.length > 0 && event.submitter !== byId("anyway")) return askAboutMissing(left);
+    const left = waiting[0].instrument.items.filter(({ required }, index) => required && answers[index] === null);
+    const isEmpty = answers.every((answer) => answer === null);
+    if (isEmpty || (left.length > 0 && event.submitter !== byId("anyway"))) {
+      return askAboutMissing(left.map(({ number }) => number), isEmpty);
+    }
     sending = {
       id: newId(),
       expected_id: waiting[0].expected_id,
