@@ -17,7 +17,8 @@ from app.schemas.assessments import AssessmentSubmit
 from app.schemas.check_in_links import CheckInSubmit
 from app.scoring import get_instrument
 from app.scoring.model import Instrument
-from app.services.assessments import AssessmentInView, record_assessment
+from app.services import assessments
+from app.services.assessments import AssessmentInView
 from app.services.check_in_links import dead_link, get_check_in_link, lock_link, spend_try
 from app.tables import Assessment, ClinicRules, ExpectedCheckIn, IdempotencyKey
 
@@ -91,10 +92,10 @@ async def record_answer(
 async def _stored_or_refused(
     database: Database, session: AsyncSession, actor: Actor, sent: CheckInSubmit, known: str | None, key: str | None
 ) -> tuple[AssessmentInView, bool] | AppError:
-    """A refusal is given back, not raised, so that what it costs is kept. UnavailableError is raised: it costs nothing."""
+    """A refusal is given back, not raised, so that what it costs is kept. Being busy is raised, and costs nothing."""
     try:
         instrument = known or await _due_instrument(session, actor, sent)
-        return await record_assessment(database, actor, _form(actor, sent, instrument), key)
+        return await assessments.record_assessment(database, actor, _form(actor, sent, instrument), key)
     except UnavailableError:
         raise
     except AppError as refusal:

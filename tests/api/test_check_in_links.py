@@ -1,7 +1,6 @@
 """Check-in links over HTTP: made and revoked by the clinic, opened by who has no login, dead when they should be."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,10 +14,11 @@ from app.auth import Actor, Permission, Role, TokenKind, new_token, parse_token,
 from app.db import Database
 from app.errors import ForbiddenError, UnavailableError
 from app.ids import new_id
-from app.services import check_ins_by_link
+from app.services import assessments
 from app.services.check_ins_by_link import DEFAULT_SAFETY_TEXT
 from app.services.clinics import record_token
 from app.settings import Settings
+from tests.api.check_ins import expect, fill
 from tests.api.treatment import assert_closed_to, assert_foreign_is_absent, assert_refused, events
 from tests.conftest import Api
 
@@ -46,34 +46,6 @@ async def read_link(api: Api, link: dict[str, Any]) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
-
-
-async def expect(
-    database: Database,
-    api: Api,
-    patient_id: str,
-    instrument: str = "phq-9",
-    opens_in: float = -1,
-    closes_in: float = 24,
-) -> str:
-    """A check-in that is wanted, hours from now; written as the derivation of schedules writes it."""
-    expected_id, now = new_id(), datetime.now(UTC)
-    opens_at, closes_at = now + timedelta(hours=opens_in), now + timedelta(hours=closes_in)
-    async with database.connection(api.clinic_id) as connection:
-        await connection.execute(
-            """INSERT INTO expected_check_in (clinic_id, id, patient_id, episode_id, key, code, instrument, target_at,
-                   opens_at, overdue_at, closes_at)
-               VALUES ($1, $2, $3, $4, $5, 'weekly', $6, $7, $7, $8, $8)""",
-            api.clinic_id,
-            expected_id,
-            UUID(patient_id),
-            new_id(),
-            str(expected_id),
-            instrument,
-            opens_at,
-            closes_at,
-        )
-    return str(expected_id)
 
 
 async def make_expired_link(database: Database, api: Api, patient_id: str) -> dict[str, Any]:
@@ -245,12 +217,12 @@ async def test_a_link_shows_what_is_due_and_nothing_else(
     api: Api, other_api: Api, database: Database, patient_id: str, bearer: Bearer, link: dict[str, Any]
 ) -> None:
     """Open and unanswered check-ins of this patient, soonest closed first: no past, no future, nobody else's."""
-    later = await expect(database, api, patient_id, "pcl-5-week", closes_in=48)
-    first = await expect(database, api, patient_id, closes_in=2)
-    await expect(database, api, patient_id, opens_in=1)
-    await expect(database, api, patient_id, opens_in=-5, closes_in=-1)
-    await expect(database, api, await api.add_patient())
-    await expect(database, other_api, await other_api.add_patient())
+    later = await expect(database, api.clinic_id, patient_id, "pcl-5-week", closes_in=48)
+    first = await expect(database, api.clinic_id, patient_id, closes_in=2)
+    await expect(database, api.clinic_id, patient_id, opens_in=1)
+    await expect(database, api.clinic_id, patient_id, opens_in=-5, closes_in=-1)
+    await expect(database, api.clinic_id, await api.add_patient())
+    await expect(database, other_api.clinic_id, await other_api.add_patient())
     answer = await bearer.due()
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
     told = answer.json()
@@ -268,7 +240,7 @@ async def test_nothing_of_the_person_comes_back(
     api: Api, database: Database, patient_id: str, bearer: Bearer, link: dict[str, Any]
 ) -> None:
     """No name, no id of the patient, no answer given before, no score; not in the body and not in a header."""
-    expected = await expect(database, api, patient_id)
+    expected = await expect(database, api.clinic_id, patient_id)
     received = await bearer.answer(expected, responses=[3] * 10)
     assert received.status_code == 201, received.text
     assert received.json().keys() == {"id", "received_at", "safety_text"}
@@ -306,7 +278,7 @@ async def test_an_answer_is_a_check_in_of_that_patient(
     api: Api, database: Database, patient_id: str, bearer: Bearer, link: dict[str, Any]
 ) -> None:
     """Scored like any other, filled in by the person, and the trail says through which link."""
-    expected = await expect(database, api, patient_id)
+    expected = await expect(database, api.clinic_id, patient_id)
     sent = filled(expected)
     answer = await bearer.answer(**sent)
     assert answer.status_code == 201, answer.text
@@ -325,36 +297,26 @@ async def test_a_repeat_is_answered_alike_and_costs_nothing(
     api: Api, database: Database, patient_id: str, bearer: Bearer, link: dict[str, Any], key: str | None
 ) -> None:
     """Ten twins at once and one after the check-in was filled: one form, one try, one answer."""
-    expected = await expect(database, api, patient_id)
+    expected = await expect(database, api.clinic_id, patient_id)
     sent = filled(expected)
     twins = await asyncio.gather(*(bearer.answer(**sent, key=key) for _ in range(10)))
     assert {answer.status_code for answer in twins} <= {201, 503}, [answer.text for answer in twins]
     (content,) = {answer.content for answer in twins if answer.status_code == 201}
-    await fill(database, api, expected, sent["id"])
+    await fill(database, api.clinic_id, expected, sent["id"])
     late = await bearer.answer(**sent, key=key)
     assert (late.status_code, late.content, late.headers["idempotency-replayed"]) == (201, content, "true")
     assert [form["id"] for form in await stored_forms(api, patient_id)] == [sent["id"]]
     assert (await read_link(api, link))["tries_left"] == 19
 
 
-async def fill(database: Database, api: Api, expected_id: str, form_id: str) -> None:
-    """As the derivation of schedules does in the transaction of the form."""
-    async with database.connection(api.clinic_id) as connection:
-        await connection.execute(
-            "UPDATE expected_check_in SET assessment_id = $2, answered_at = now() WHERE id = $1",
-            UUID(expected_id),
-            UUID(form_id),
-        )
-
-
 async def test_other_answers_to_a_filled_check_in_are_refused(
     api: Api, database: Database, patient_id: str, bearer: Bearer, link: dict[str, Any]
 ) -> None:
     """Other content under its id is 422, under a new id 409; neither is stored, both cost a try."""
-    expected = await expect(database, api, patient_id)
+    expected = await expect(database, api.clinic_id, patient_id)
     sent = filled(expected)
     assert (await bearer.answer(**sent)).status_code == 201
-    await fill(database, api, expected, sent["id"])
+    await fill(database, api.clinic_id, expected, sent["id"])
     assert (await bearer.due()).json()["forms"] == []
     clash = await bearer.answer(**sent | {"responses": AT_RISK})
     assert (clash.status_code, clash.json()["type"]) == (422, "/problems/key-reused")
@@ -369,12 +331,12 @@ async def test_what_is_not_due_is_refused(
 ) -> None:
     """409 before and after its time; 404 for another patient's, another clinic's and no check-in, byte for byte."""
     for opens_in, closes_in in ((1, 2), (-2, -1)):
-        early_or_late = await expect(database, api, patient_id, opens_in=opens_in, closes_in=closes_in)
+        early_or_late = await expect(database, api.clinic_id, patient_id, opens_in=opens_in, closes_in=closes_in)
         refused = await bearer.answer(early_or_late)
         assert (refused.status_code, refused.json()["type"]) == (409, "/problems/conflict")
     absent = [
-        await bearer.answer(await expect(database, api, await api.add_patient())),
-        await bearer.answer(await expect(database, other_api, await other_api.add_patient())),
+        await bearer.answer(await expect(database, api.clinic_id, await api.add_patient())),
+        await bearer.answer(await expect(database, other_api.clinic_id, await other_api.add_patient())),
         await bearer.answer(str(uuid4())),
     ]
     assert [answer.status_code for answer in absent] == [404, 404, 404]
@@ -391,7 +353,7 @@ async def test_another_patients_form_is_not_told_by_its_id(
     body = {"id": str(uuid4()), "patient_id": other, "instrument": "phq-9", "responses": AT_RISK}
     stored = await api.http.post("/v1/assessments", json=body | {"taken_at": "2026-01-05T09:00:00Z"})
     assert stored.status_code == 201
-    answer = await bearer.answer(await expect(database, api, patient_id), id=body["id"])
+    answer = await bearer.answer(await expect(database, api.clinic_id, patient_id), id=body["id"])
     assert answer.status_code in {409, 422}
     assert other not in answer.text
     assert await stored_forms(api, patient_id) == []
@@ -418,7 +380,7 @@ async def test_unsound_answers_are_refused_and_cost_a_try(
     code: str,
 ) -> None:
     """422 with the place, nothing stored."""
-    assert_refused(await bearer.answer(await expect(database, api, patient_id), **change), pointer, code)
+    assert_refused(await bearer.answer(await expect(database, api.clinic_id, patient_id), **change), pointer, code)
     assert await stored_forms(api, patient_id) == []
     assert (await read_link(api, link))["tries_left"] == 19
 
@@ -428,7 +390,7 @@ async def test_nobody_sends_for_somebody_else(
     api: Api, database: Database, patient_id: str, bearer: Bearer, change: dict[str, Any]
 ) -> None:
     """Whose form it is, and which, is said by the link and the check-in alone."""
-    answer = await bearer.answer(await expect(database, api, patient_id), **change)
+    answer = await bearer.answer(await expect(database, api.clinic_id, patient_id), **change)
     assert_refused(answer, "", "unknown_field")
     assert await stored_forms(api, patient_id) == []
 
@@ -441,9 +403,9 @@ async def test_a_busy_database_costs_no_try(
     async def busy(*_: object) -> None:
         raise UnavailableError("busy")
 
-    sent = filled(await expect(database, api, patient_id))
+    sent = filled(await expect(database, api.clinic_id, patient_id))
     with monkeypatch.context() as context:
-        context.setattr(check_ins_by_link, "record_assessment", busy)
+        context.setattr(assessments, "record_assessment", busy)
         assert (await bearer.answer(**sent)).status_code == 503
     assert (await read_link(api, link))["tries_left"] == 20
     assert (await bearer.answer(**sent)).status_code == 201
@@ -457,7 +419,7 @@ async def test_the_safety_text_comes_with_a_critical_answer(
 ) -> None:
     """At the threshold of item 9 and above, whatever the total; told again with a repeat."""
     for value, expected_text in ((0, None), (1, DEFAULT_SAFETY_TEXT), (3, DEFAULT_SAFETY_TEXT), (None, None)):
-        sent = filled(await expect(database, api, patient_id)) | {"responses": [0] * 8 + [value]}
+        sent = filled(await expect(database, api.clinic_id, patient_id)) | {"responses": [0] * 8 + [value]}
         answers = [await bearer.answer(**sent) for _ in range(2)]
         assert [answer.json()["safety_text"] for answer in answers] == [expected_text] * 2, value
         assert answers[0].content == answers[1].content
@@ -478,7 +440,7 @@ async def test_the_clinics_own_words_are_shown(
                 None if version == 1 else "better",
                 text,
             )
-    answer = await bearer.answer(await expect(database, api, patient_id), responses=AT_RISK)
+    answer = await bearer.answer(await expect(database, api.clinic_id, patient_id), responses=AT_RISK)
     assert answer.json()["safety_text"] == "Call 030 1234 at any hour."
 
 
@@ -489,7 +451,7 @@ async def test_dead_links_answer_alike_and_store_nothing(
     api: Api, database: Database, patient_id: str, anonymous: httpx2.AsyncClient
 ) -> None:
     """Expired, revoked, used up, unknown, of a wrong secret: 401 with the same words, for reading and for sending."""
-    expected = await expect(database, api, patient_id)
+    expected = await expect(database, api.clinic_id, patient_id)
     expired = await make_expired_link(database, api, patient_id)
     revoked, used_up, wrong = [await make_link(api, patient_id, tries=1) for _ in range(3)]
     await api.http.post(f"/v1/check-in-links/{revoked['id']}/revocation")
@@ -529,7 +491,7 @@ async def test_tries_are_counted_exactly(
     """Of eight different forms sent at once through a link of three tries, three are stored."""
     made = await make_link(api, patient_id, tries=3)
     bearer = Bearer(anonymous, made)
-    expected = [await expect(database, api, patient_id) for _ in range(8)]
+    expected = [await expect(database, api.clinic_id, patient_id) for _ in range(8)]
     left = set(expected)
     while left:
         answers = dict(zip(left, await asyncio.gather(*(bearer.answer(each) for each in left)), strict=True))
@@ -545,27 +507,27 @@ async def test_the_last_answer_can_be_repeated(
 ) -> None:
     """Who lost the answer to the last try, and perhaps the safety text in it, gets it again; nothing else goes."""
     bearer = Bearer(anonymous, await make_link(api, patient_id, tries=1))
-    sent = filled(await expect(database, api, patient_id)) | {"responses": AT_RISK}
+    sent = filled(await expect(database, api.clinic_id, patient_id)) | {"responses": AT_RISK}
     first, again = await bearer.answer(**sent), await bearer.answer(**sent)
     assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
     assert again.json()["safety_text"] == DEFAULT_SAFETY_TEXT
     assert (await bearer.due()).status_code == 401
-    assert (await bearer.answer(await expect(database, api, patient_id))).status_code == 401
+    assert (await bearer.answer(await expect(database, api.clinic_id, patient_id))).status_code == 401
 
 
 async def test_two_links_answer_one_check_in_one_after_the_other(
     api: Api, database: Database, patient_id: str, anonymous: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one who waited finds it filled: 409, and one form."""
-    expected = await expect(database, api, patient_id)
-    record = check_ins_by_link.record_assessment
+    expected = await expect(database, api.clinic_id, patient_id)
+    record = assessments.record_assessment
 
     async def record_and_fill(database: Database, actor: Any, form: Any, key: str | None) -> Any:
         stored = await record(database, actor, form, key)
-        await fill(database, api, expected, str(form.id))
+        await fill(database, api.clinic_id, expected, str(form.id))
         return stored
 
-    monkeypatch.setattr(check_ins_by_link, "record_assessment", record_and_fill)
+    monkeypatch.setattr(assessments, "record_assessment", record_and_fill)
     bearers = [Bearer(anonymous, await make_link(api, patient_id)) for _ in range(2)]
     answers = await asyncio.gather(*(bearer.answer(expected) for bearer in bearers))
     assert sorted(answer.status_code for answer in answers) == [201, 409]
@@ -593,7 +555,7 @@ async def test_a_revoked_link_stores_nothing_even_out_of_the_cache(
 ) -> None:
     """The cache of verified tokens may lag by a second; what a link shows and stores asks the link itself."""
     monkeypatch.setattr(deps, "TOKEN_CACHE_SECONDS", 3600.0)
-    expected = await expect(database, api, patient_id)
+    expected = await expect(database, api.clinic_id, patient_id)
     assert (await bearer.due()).status_code == 200
     await api.http.post(f"/v1/check-in-links/{link['id']}/revocation")
     assert (await bearer.due()).status_code == 401
@@ -645,10 +607,10 @@ def test_public_url_is_never_plain_http(url: str) -> None:
 
 
 @pytest.fixture
-async def public(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+async def public(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> str:
     url = "https://checkin.clinic.example"
     monkeypatch.setattr(app.state, "settings", app.state.settings.model_copy(update={"public_url": url}))
-    yield url
+    return url
 
 
 async def test_links_are_absolute_where_the_address_is_known(api: Api, patient_id: str, public: str) -> None:
