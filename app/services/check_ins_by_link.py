@@ -26,8 +26,10 @@ MOST_FORMS: Final = 20  # at once; no plan asks for more
 
 DEFAULT_SAFETY_TEXT: Final = """\
 Thank you for telling us how you feel. You do not have to be alone with this.
+
 If you might act on thoughts of hurting yourself, or are in danger, call your local emergency number now, \
 or go to the nearest emergency department.
+
 Tell someone near you. Do not wait for an answer from here: your clinic may not see this right away."""
 
 

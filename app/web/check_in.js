@@ -175,13 +175,12 @@ function listed(numbers) {
   return `${numbers.slice(0, -1).join(", ")} and ${numbers.at(-1)}`;
 }
 
-async function submit(event) {
-  event.preventDefault();
+async function submit({ asItIs = false }) {
   if (sending === null) {
     const answers = responses();
     const left = waiting[0].instrument.items.filter(({ required }, index) => required && answers[index] === null);
     const isEmpty = answers.every((answer) => answer === null);
-    if (isEmpty || (left.length > 0 && event.submitter !== byId("anyway"))) {
+    if (isEmpty || (left.length > 0 && !asItIs)) {
       return askAboutMissing(left.map(({ number }) => number), isEmpty);
     }
     sending = {
@@ -290,7 +289,8 @@ function open() {
   return tell("Open the link you were sent", "The address of this page lacks its last part. Open it from your message again, or copy all of it.");
 }
 
-byId("form").addEventListener("submit", submit);
+byId("form").addEventListener("submit", (event) => { event.preventDefault(); submit({}); });
+byId("anyway").addEventListener("click", () => submit({ asItIs: true })); // no submit button: Enter would press it
 byId("go-on").addEventListener("click", next);
 window.addEventListener("hashchange", open);
 window.addEventListener("online", () => { if (sending !== null && !byId("trouble").hidden) deliver(); });

@@ -1,5 +1,7 @@
-"""The page of a check-in link in a real browser, against the real service. Where no browser is found all of it is
-skipped: tests/api/test_check_in_page.py reads page and script everywhere."""
+"""The page of a check-in link in a real browser, against the real service.
+
+Where no browser is found all of it is skipped; tests/api/test_check_in_page.py reads page and script everywhere.
+"""
 
 import base64
 from collections.abc import Iterator
@@ -127,7 +129,8 @@ async def test_the_keyboard_is_enough(site: Site, stored: Database, page: Page) 
 async def test_questions_may_be_left_out_after_a_second_thought(site: Site, stored: Database, page: Page) -> None:
     """What is missing is said once, gently; the way back leads to it; an empty form is not sent."""
     await opened(site, stored, page, "phq-9")
-    click(page, "send")
+    page.press("Tab")
+    page.press("Enter")
     assert "No question is answered yet" in page.text()
     assert not page.run(VISIBLE.format("anyway"))
     choose(page, 1, 1, 1)
@@ -135,7 +138,8 @@ async def test_questions_may_be_left_out_after_a_second_thought(site: Site, stor
     choose(page, 1, 1)
     for number in range(4, 9):
         page.run(f"document.querySelector('#item-{number} input').click()")
-    click(page, "send")
+    page.run("document.querySelector('#item-8 input').focus()")
+    page.press("Enter")
     assert "Questions 3 and 9 are not answered" in page.text()
     assert focused(page) == "missing-title"
     assert await stored_forms(site) == []
