@@ -165,10 +165,11 @@ def _based_on_if_any(
     return None if if_match is None or if_match.strip() == "*" else _based_on(if_match)
 
 
-def _page(
-    limit: Annotated[int, Query(ge=1, le=paging.MAX_LIMIT)] = paging.DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
-) -> paging.PageRequest:
+Limit = Annotated[int, Query(ge=1, le=paging.MAX_LIMIT)]
+Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")]
+
+
+def _page(limit: Limit = paging.DEFAULT_LIMIT, cursor: Cursor = None) -> paging.PageRequest:
     return paging.PageRequest(limit, None if cursor is None else paging.decode(cursor))
 
 

@@ -32,6 +32,8 @@ TAGS: Final = {
     "suitability": "A clinic's own checklists and the decisions clinicians took by them. Nothing is decided here.",
     "thresholds": "A clinic's own rules for judging change, beside the published ones.",
     "webhooks": "Addresses of a clinic's own programs that are told, signed and in ids alone, when something waits.",
+    "clinic": "The clinic itself and what it has decided: quiet hours, corrections by patients, words on safety.",
+    "caseload": "Every patient's latest state, worst first. That nothing is flagged is no all-clear.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",
 }
 

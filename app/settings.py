@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=65_536, ge=1_024, description="Largest request body.")
     max_batch_body_bytes: int = Field(
         default=1_048_576, ge=1_024, description="Largest request body of a batch of check-ins."
+    )
     webhook_internal_hosts: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9.:\[\], -]*$",

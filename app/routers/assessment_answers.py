@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from app.schemas.alerts import label_of
+from app.schemas.alert_words import label_of
 from app.schemas.assessments import ArrivalAnswer, AssessmentAnswer, ContextAnswer, RaisedAlertAnswer
 from app.schemas.instruments import ScoreAnswer
 from app.services.alert_states import RaisedAlert
@@ -13,7 +13,7 @@ from app.services.scored_assessments import AssessmentInView, ScoredAssessment
 _HOUR = timedelta(hours=1)
 
 
-def assessment_answer(found: AssessmentInView) -> AssessmentAnswer:
+def answer_of(found: AssessmentInView) -> AssessmentAnswer:
     assessment, context = found.assessment, found.placed.context
     return AssessmentAnswer(
         id=assessment.id,
@@ -51,4 +51,6 @@ def _arrival(assessment: ScoredAssessment) -> ArrivalAnswer:
 
 
 def _raised(alert: RaisedAlert) -> RaisedAlertAnswer:
-    return RaisedAlertAnswer(id=alert.id, kind=alert.kind, item=alert.item, label=label_of(alert))
+    return RaisedAlertAnswer(
+        id=alert.id, kind=alert.kind, item=alert.item, label=label_of(alert.kind, alert.instrument, alert.item)
+    )

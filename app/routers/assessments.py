@@ -23,7 +23,7 @@ from app.deps import (
 )
 from app.errors import AppError
 from app.paging import Position, cut
-from app.routers.assessment_answers import assessment_answer
+from app.routers.assessment_answers import answer_of
 from app.schemas.assessments import AssessmentAnswer, AssessmentSubmit, BatchAnswer, BatchSubmit, Status
 from app.schemas.fields import Id, Page, Timestamp
 from app.services import assessments
@@ -41,7 +41,7 @@ async def submit_assessment(
 ) -> Response:
     """Score and store one filled form. Safe to repeat: the same `id` or `Idempotency-Key` is stored once."""
     found, replayed = await assessments.record_assessment(database, actor, form, key, device_time)
-    body = assessment_answer(found).model_dump_json()
+    body = answer_of(found).model_dump_json()
     headers = {"Location": f"{router.prefix}/{found.assessment.id}"}
     response = Response(body, 201, headers, "application/json")
     tag_version(response, found.assessment.version)
@@ -87,7 +87,7 @@ def _outcome(index: int, outcome: Outcome) -> str:
         problem = problems.body_of(outcome)
         return f'{{"index":{index},"status":{problem["status"]},"replayed":false,"problem":{json.dumps(problem)}}}'
     found, replayed = outcome
-    stored = assessment_answer(found).model_dump_json()
+    stored = answer_of(found).model_dump_json()
     return f'{{"index":{index},"status":201,"replayed":{json.dumps(replayed)},"assessment":{stored}}}'
 
 
@@ -113,12 +113,11 @@ async def list_assessments(
     found = await assessments.find_assessments(session, actor, wanted, page)
     rows, cursor = cut(found, page, lambda row: Position(row.assessment.taken_at, row.assessment.id))
     link_next(request, response, cursor)
-    return Page(data=[assessment_answer(row) for row in rows], next_cursor=cursor)
+    return Page(data=[answer_of(row) for row in rows], next_cursor=cursor)
 
 
 @router.get("/{assessment_id}", summary="One check-in, newest version")
 async def get_assessment(actor: Reader, session: SessionDep, assessment_id: Id, response: Response) -> AssessmentAnswer:
     found = await assessments.get_assessment(session, actor, assessment_id)
     tag_version(response, found.assessment.version)
-    return assessment_answer(found)
-
+    return answer_of(found)

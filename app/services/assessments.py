@@ -79,9 +79,7 @@ def _read(
         return error
 
 
-def _entry(
-    actor: Actor, form: AssessmentSubmit, key: str | None, received_at: datetime, clock: ClockReading
-) -> Entry:
+def _entry(actor: Actor, form: AssessmentSubmit, key: str | None, received_at: datetime, clock: ClockReading) -> Entry:
     content = fingerprint("assessment.create", form.model_dump(mode="json"))
     return Entry(actor, submitted(form, received_at, clock), content, key)
 

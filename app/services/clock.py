@@ -49,5 +49,10 @@ def refuse_impossible_form(now: datetime, taken_at: datetime) -> None:
     if taken_at < EARLIEST:
         fault = Fault("/taken_at", "too_long_ago", "The time lies before 1990; is the clock of the device right?")
         raise InvalidError("The form is older than its instrument.", faults=(fault,))
+    refuse_future_form(now, taken_at)
+
+
+def refuse_future_form(now: datetime, taken_at: datetime) -> None:
+    """Raises InvalidError for a form that cannot have been filled in yet."""
     if faults := tuple(future_faults(now, taken_at=taken_at)):
         raise InvalidError("The form is from the future.", faults=faults)

@@ -9,16 +9,19 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.auth import Actor
+from app.db import driver_connection
 from app.scoring.alerting import AlertCause, AlertKind, form_causes, missed_causes
 from app.scoring.episode import Episode, episode_at, stretch
-from app.scoring.model import Instrument
 from app.scoring.standing import standing
-from app.scoring.treatment import BaselineRule, Dose, NoBaseline, BaselineReason, usual_baseline
+from app.scoring.treatment import BaselineReason, BaselineRule, Dose, NoBaseline, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
 from app.services.alert_states import reconcile_alerts
 from app.services.clinic_rules import rules_of
 from app.services.expected_check_ins import ExpectedState, FilledForm, reconcile_expected
+from app.services.locks import lock_patient
 from app.services.patient_records import PatientRecord, find_records
 from app.services.patient_treatments import find_treatments
 from app.services.standings import StandingRow, reconcile_standings, standing_row
@@ -38,13 +41,22 @@ async def rederive(
     expected = await _expect(connection, clinic_id, records, now)
     in_a_row = (await rules_of(connection, clinic_id)).missed_in_a_row if any(expected.values()) else 1
     causes = {
-        patient: (*_causes(record), *missed_causes([one.status for one in expected.get(patient, ())], in_a_row))
+        patient: (
+            *_causes(record),
+            *missed_causes([(one.expected, one.status) for one in expected.get(patient, ())], in_a_row),
+        )
         for patient, record in records.items()
     }
     await reconcile_alerts(connection, clinic_id, causes, now)
     standings = {patient: tuple(_standings(record, now)) for patient, record in records.items()}
     await reconcile_standings(connection, clinic_id, standings)
     return records
+
+
+async def rederive_patient(session: AsyncSession, actor: Actor, patient_id: UUID, now: datetime) -> None:
+    """The same for one patient whose record this session has changed; waits for others who are at it."""
+    await lock_patient(session, patient_id)
+    await rederive(await driver_connection(session), actor.clinic_id, [patient_id], now)
 
 
 async def _expect(
@@ -96,4 +108,4 @@ def _standings(record: PatientRecord, now: datetime) -> Iterator[StandingRow]:
         points = [form.point for form in mine]
         found = standing(instrument, points, doses, usual_baseline(points, doses))
         if found is not None:
-            yield standing_row(found, instrument, None if episode is None else UUID(episode.id))
+            yield standing_row(instrument, episode, found)

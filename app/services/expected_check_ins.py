@@ -141,9 +141,7 @@ def _row(patient: UUID, wanted: _Wanted, form: FilledForm | None) -> Row:
 
 def _state(wanted: _Wanted, form: FilledForm | None, now: datetime) -> ExpectedState:
     answered_at = None if form is None else form.taken_at
-    return ExpectedState(
-        wanted.id, wanted.episode_id, wanted.expected, due_status(wanted.expected, answered_at, now)
-    )
+    return ExpectedState(wanted.id, wanted.episode_id, wanted.expected, due_status(wanted.expected, answered_at, now))
 
 
 async def _store_differences(

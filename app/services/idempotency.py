@@ -57,7 +57,9 @@ _CLAIM = """
 INSERT INTO idempotency_key (clinic_id, principal_id, key, fingerprint, resource_id, created_at)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
 """
-_CLAIMED = "SELECT fingerprint, resource_id FROM idempotency_key WHERE clinic_id = $1 AND principal_id = $2 AND key = $3"
+_CLAIMED = (
+    "SELECT fingerprint, resource_id FROM idempotency_key WHERE clinic_id = $1 AND principal_id = $2 AND key = $3"
+)
 
 
 async def claim_on(

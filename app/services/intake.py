@@ -233,7 +233,9 @@ async def _settle(
     new = {number: entries[number] for number, found in decided.items() if isinstance(found, _Stored) and found.is_new}
     kept = await _store(connection, clinic_id, list(new.values()), now)
     lost = {entry.form.id for entry in new.values()} - kept
-    again = [n for n, found in decided.items() if isinstance(found, _Stored) and not found.is_new and found.id not in lost]
+    again = [
+        n for n, found in decided.items() if isinstance(found, _Stored) and not found.is_new and found.id not in lost
+    ]
     await _claim_keys(connection, clinic_id, [(entries[number], decided[number].id) for number in again], now)
     return {n: found for n, found in decided.items() if isinstance(found, AppError) or found.id not in lost}
 
@@ -274,9 +276,7 @@ def _decision(
     return _Stored(form.id, is_new=False)
 
 
-async def _store(
-    connection: asyncpg.Connection, clinic_id: UUID, entries: Sequence[Entry], now: datetime
-) -> set[UUID]:
+async def _store(connection: asyncpg.Connection, clinic_id: UUID, entries: Sequence[Entry], now: datetime) -> set[UUID]:
     """The ids that were really added."""
     if not entries:
         return set()

@@ -16,7 +16,7 @@ from app.scoring.protocols import Protocol, get_protocol
 from app.scoring.schedule import PlanEntry, QuietHours
 from app.scoring.schedule_checks import plan_faults
 from app.services import versions
-from app.services.derivation import rederive
+from app.services.derivation import rederive_patient
 from app.services.episodes import get_episode
 from app.services.locks import lock_patient
 from app.services.patient_treatments import quiet_hours_of_clinic
@@ -36,7 +36,7 @@ async def put_schedule(
     now = datetime.now(UTC)
     row = await _next_version(session, actor, episode, content, based_on, now)
     await versions.store(session, actor, row, "schedule.put")
-    await rederive(await driver_connection(session), actor.clinic_id, [episode.patient_id], now)
+    await rederive_patient(session, actor, episode.patient_id, now)
     return row, False
 
 

@@ -123,4 +123,7 @@ def in_view(
     assessment: ScoredAssessment, history: History, alerts: Sequence[RaisedAlert], safety_text: str
 ) -> AssessmentInView:
     placed = place(assessment.taken_at, history, assessment.instrument.recall_days)
-    return AssessmentInView(assessment, placed, tuple(alerts), safety_text if assessment.is_critical else None)
+    counts = assessment.status != "entered_in_error"
+    return AssessmentInView(
+        assessment, placed, tuple(alerts), safety_text if assessment.is_critical and counts else None
+    )

@@ -19,7 +19,7 @@ from app.scoring.schedule import expected_check_ins
 from app.scoring.trajectory import Trajectory, trajectory
 from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
-from app.services.assessments import known_instrument
+from app.services.scored_assessments import known_instrument
 from app.services.histories import History, find_histories
 from app.services.patient_records import whole
 from app.services.patient_treatments import PatientTreatment, find_treatments
@@ -188,4 +188,3 @@ async def _series(
         for id_, at, total, validity, responses in rows
         if request.taken_to is None or at < request.taken_to
     )
-
