@@ -81,8 +81,8 @@ def trajectory(
     """The course of one patient on one instrument through one episode of care.
 
     Units and range: totals and changes in points of the scale; percent as a number, 50.0 is half. `forms` are of this
-    instrument alone, oldest first; `doses` are those given in the episode; `as_of` is the time of looking; `plan` is what the
-    episode's schedule asks, without one the usual time points hold.
+    instrument alone, oldest first; `doses` are those given in the episode; `as_of` is the time of looking;
+    `plan` is what the episode's schedule asks, and without one the usual time points hold.
 
     Missing data: a form without a total is shown and never judged. Forms before the baseline carry no change. Without
     a baseline, or with no form with a total after it, nothing is judged: `latest` is None.
