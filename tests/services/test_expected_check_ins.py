@@ -15,6 +15,7 @@ from app.db import Database
 from app.ids import new_id
 from app.scoring.schedule import After, Anchor, PlanEntry, QuietHours, Repeat, Window, ZoneFrom
 from app.scoring.schedule_matching import DueStatus
+from app.services.derivation import rederive
 from app.services.expected_check_ins import FilledForm, reconcile_expected
 from app.services.patient_treatments import PatientTreatment, PlannedEpisode, find_treatments
 from tests.api.schedules import DAY_AFTER, WEEKLY, expected_rows, fill, plan, put
@@ -44,34 +45,16 @@ async def change(api: Api, path: str, version: int = 1, **body: Any) -> None:
     assert answer.status_code == 200, answer.text
 
 
-async def void(database: Database, api: Api, form: str) -> None:
-    """The next version of a form, entered in error, as the void of a form writes it."""
-    async with database.connection(api.clinic_id) as connection:
-        columns = await connection.fetchval(
-            "SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns "
-            "WHERE table_name = 'assessment' AND column_name NOT IN ('version', 'status', 'reason')"
-        )
-        await connection.execute(
-            f"INSERT INTO assessment (version, status, reason, {columns}) "
-            f"SELECT version + 1, 'entered_in_error', 'a slip', {columns} FROM assessment "
-            "WHERE clinic_id = $1 AND id = $2",
-            api.clinic_id,
-            UUID(form),
-        )
+async def void(api: Api, form: str) -> None:
+    answer = await api.http.post(
+        f"/v1/assessments/{form}/void", json={"reason": "of another person"}, headers={"If-Match": '"1"'}
+    )
+    assert answer.status_code == 200, answer.text
 
 
-async def travel(database: Database, api: Api, patient: str, version: int, zone: str, at: datetime) -> None:
-    async with database.connection(api.clinic_id) as connection:
-        await connection.execute(
-            "INSERT INTO patient_time_zone (clinic_id, id, version, recorded_at, recorded_by, reason, patient_id, "
-            "time_zone, valid_from, valid_from_offset_minutes) VALUES ($1, $2, $3, now(), $1, $4, $2, $5, $6, 0)",
-            api.clinic_id,
-            UUID(patient),
-            version,
-            None if version == 1 else "a journey",
-            zone,
-            at,
-        )
+async def travel(api: Api, patient: str, version: int, zone: str, at: datetime) -> None:
+    body = {"time_zone": zone, "time_zone_from": at.isoformat()}
+    await change(api, f"/v1/patients/{patient}", version, **body)
 
 
 # --- Sessions ---------------------------------------------------------------------------------------------------------
@@ -187,14 +170,16 @@ async def test_nine_in_the_morning_is_where_the_patient_is(api: Api, database: D
     home = [row["target_at"] for row in await expected_rows(database, api, patient)]
     assert [at.hour for at in home] == [8, 8, 8, 8]  # winter in Berlin
     journey = BEFORE_SWITCH + timedelta(days=18)
-    await travel(database, api, patient, 1, "America/Denver", journey)
+    await travel(api, patient, 1, "America/Denver", journey)
     away = [row["target_at"] for row in await expected_rows(database, api, patient)]
     assert [at.hour for at in away] == [8, 8, 16, 16]
-    await travel(database, api, patient, 2, "Europe/London", journey)
+    await travel(api, patient, 2, "Europe/London", journey)
     assert [row["target_at"].hour for row in await expected_rows(database, api, patient)] == [8, 8, 9, 9]
 
 
-async def test_quiet_hours_are_the_schedules_else_the_clinics_else_ours(api: Api, database: Database) -> None:
+async def test_quiet_hours_are_the_schedules_else_the_clinics_else_ours(
+    api: Api, admin: Api, database: Database
+) -> None:
     """A form due at 22 o'clock in Berlin is reminded of at the end of the quiet hours in force."""
     patient, episode = await episode_of(api)
     late = WEEKLY | {"at": "22:00", "repeat": None}
@@ -208,13 +193,9 @@ async def test_quiet_hours_are_the_schedules_else_the_clinics_else_ours(api: Api
     await dose(api, episode)
     night = datetime(2025, 11, 1, tzinfo=UTC)
     assert await reminded() == night + timedelta(hours=24 + 7)  # 8:00 of the next day
+    await change(admin, "/v1/clinic", quiet_from="20:00", quiet_until="09:30")
     async with database.connection(api.clinic_id) as connection:
-        await connection.execute(
-            "INSERT INTO clinic_rules (clinic_id, id, version, recorded_at, recorded_by, reason, quiet_from, "
-            "quiet_until, amend_window_hours, missed_in_a_row, safety_text) "
-            "VALUES ($1, $1, 2, now(), $1, 'later', '20:00', '09:30', 24, 3, 'x')",
-            api.clinic_id,
-        )
+        await rederive(connection, api.clinic_id, [UUID(patient)], datetime.now(UTC))
     assert await reminded() == night + timedelta(hours=24 + 8.5)
     own = {"entries": [late], "quiet_hours": {"from": "23:00", "until": "23:00"}, "reason": "works at night"}
     assert (await put(api, episode, own, 1)).status_code == 200
@@ -236,7 +217,7 @@ async def test_a_form_fills_and_its_void_empties(api: Api, database: Database) -
     form = await fill(api, patient, at)
     (filled,) = await expected_rows(database, api, patient)
     assert (str(filled["assessment_id"]), filled["answered_at"]) == (form, at)
-    await void(database, api, form)
+    await void(api, form)
     assert await expected_rows(database, api, patient) == [empty]
 
 
