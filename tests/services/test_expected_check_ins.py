@@ -108,8 +108,7 @@ async def test_only_doses_count(api: Api, database: Database) -> None:
     """Preparation and integration ask for nothing; doses are numbered apart."""
     patient, episode = await episode_of(api)
     await plan(api, episode, DAY_AFTER)
-    medicine = dict.fromkeys(("medicine", "route", "dose_mg", "weight_kg"))
-    await dose(api, episode, kind="integration", **medicine)
+    await dose(api, episode, kind="integration", medicine=None, route=None, dose_mg=None, weight_kg=None)
     doses = [await dose(api, episode, BEFORE_SWITCH + timedelta(days=day)) for day in (7, 0)]
     rows = await expected_rows(database, api, patient)
     assert [str(row["treatment_session_id"]) for row in rows] == doses[::-1]
