@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from app.auth import Actor, Permission
 from app.deps import BasedOnDep, IdempotencyKeyDep, SessionDep, StrictRoute, allowed, mark_replayed, tag_version
-from app.routers.assessments import answer_of
+from app.routers.assessment_answers import answer_of
 from app.schemas.amendments import AssessmentAmendment, AssessmentVersionAnswer, AssessmentVoid
 from app.schemas.assessments import AssessmentAnswer
 from app.schemas.fields import Id, Page

@@ -15,12 +15,13 @@ from app.schemas.amendments import AssessmentAmendment, AssessmentContent, Asses
 from app.schemas.versions import Change
 from app.scoring import get_instrument
 from app.services import versions
-from app.services.assessments import AssessmentInView, all_in_view, score_or_refuse
+from app.services.assessments import all_in_view
 from app.services.clinic_rules import rules_of
 from app.services.clock import refuse_future_form
-from app.services.derivation import rederive
+from app.services.derivation import rederive_patient
 from app.services.idempotency import fingerprint
 from app.services.locks import lock_patient
+from app.services.scored_assessments import AssessmentInView, score_or_refuse
 from app.tables import Assessment
 
 
@@ -113,7 +114,7 @@ async def _store_next(
     asked = fingerprint(action, versions.asked_for(current.id, current.version, change))
     row = Assessment(**versions.following(current, actor, now, change.reason) | changes | {"fingerprint": asked})
     await versions.store(session, actor, row, action)
-    await rederive(await driver_connection(session), actor.clinic_id, [row.patient_id], now)
+    await rederive_patient(session, actor, row.patient_id, now)
     return row
 
 

@@ -21,7 +21,7 @@ from app.schemas.patients import PatientChange, PatientCreate
 from app.scoring.schedule import ZoneFrom
 from app.services import time_zones, versions
 from app.services.clinic_rules import get_own_clinic
-from app.services.derivation import rederive
+from app.services.derivation import rederive_patient
 from app.services.idempotency import claim_key, fingerprint
 from app.services.locks import lock_patient
 from app.tables import Clinic, Patient, PatientTimeZone
@@ -77,7 +77,7 @@ async def amend_patient(
         | {"valid_from_offset_minutes": offset_minutes(valid_from)}
     )
     await versions.store(session, actor, row, "patient.amend")
-    await rederive(await driver_connection(session), actor.clinic_id, [patient_id], now)
+    await rederive_patient(session, actor, patient_id, now)
     return await _as_recorded(session, actor, patient, clinic, row.version), False
 
 
