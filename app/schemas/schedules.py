@@ -10,7 +10,8 @@ from app.schemas.faults import FieldError
 from app.schemas.fields import Answer, Body, Id, ShortText
 from app.schemas.versions import VERSION_EXAMPLE, VersionAnswer
 from app.scoring.protocols import Protocol
-from app.scoring.schedule import After, Anchor, PlanEntry, QuietHours, Repeat, Window, plan_warnings
+from app.scoring.schedule import After, Anchor, PlanEntry, QuietHours, Repeat, Window
+from app.scoring.schedule_checks import plan_warnings
 
 MAX_ENTRIES: Final = 50  # a plan that asks for more kinds of form is a slip
 _YEAR_HOURS: Final = 366 * 24

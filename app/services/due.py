@@ -13,7 +13,7 @@ from app.auth import Actor
 from app.db import Database
 from app.errors import NotFoundError
 from app.paging import PageRequest, Position
-from app.scoring.schedule import DueStatus
+from app.scoring.schedule_matching import DueStatus
 
 # As `scoring.schedule.due_status` has it; $2 is the time of looking.
 _WITH_STATUS: Final = """

@@ -8,7 +8,8 @@ from uuid import UUID, uuid5
 
 import asyncpg
 
-from app.scoring.schedule import DueStatus, Expected, Form, due_status, expected_check_ins, match
+from app.scoring.schedule import Expected, expected_check_ins
+from app.scoring.schedule_matching import DueStatus, Form, due_status, match
 from app.services.patient_treatments import PatientTreatment, PlannedEpisode
 
 NAMESPACE: Final = UUID("d5f34d0f-6f0e-4a64-9d53-3a8f7a1c9b02")  # of the ids made of episode and key; never changed

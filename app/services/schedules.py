@@ -13,7 +13,8 @@ from app.errors import Fault, InvalidError, NotFoundError, PreconditionRequiredE
 from app.ids import new_id
 from app.schemas.schedules import SchedulePut, plan_entry, quiet_hours, schedule_entry
 from app.scoring.protocols import Protocol, get_protocol
-from app.scoring.schedule import PlanEntry, QuietHours, plan_faults
+from app.scoring.schedule import PlanEntry, QuietHours
+from app.scoring.schedule_checks import plan_faults
 from app.services import versions
 from app.services.derivation import rederive_patient
 from app.services.episodes import get_episode
