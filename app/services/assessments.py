@@ -20,7 +20,7 @@ from app.schemas.faults import invalid
 from app.services.alert_states import find_alerts_of_forms
 from app.services.clock import ClockReading, read_clock
 from app.services.histories import find_histories
-from app.services.idempotency import claim_on, fingerprint
+from app.services.idempotency import fingerprint
 from app.services.intake import Entry, Outcome, intake_of, store_batch
 from app.services.scored_assessments import AssessmentInView, from_row, in_view, submitted
 from app.services.stored_assessments import safety_text_for

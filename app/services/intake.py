@@ -18,10 +18,11 @@ import asyncpg
 
 from app.auth import Actor
 from app.db import Database
-from app.errors import AppError, KeyReusedError, NotFoundError, UnavailableError
+from app.errors import AppError, DefectError, KeyReusedError, NotFoundError, UnavailableError
 from app.ids import new_id
 from app.services.alert_states import find_alerts_of_forms
 from app.services.derivation import rederive
+from app.services.idempotency import claim_on
 from app.services.locks import lock_key
 from app.services.scored_assessments import AssessmentInView, ScoredAssessment, in_view
 from app.services.stored_assessments import find_first_answers, safety_text_for
@@ -98,7 +99,8 @@ class Intake:
 
     async def store(self, entry: Entry) -> Outcome:
         """Comes back after the commit that made it last."""
-        clinic_id, answer = entry.actor.clinic_id, asyncio.get_running_loop().create_future()
+        clinic_id = entry.actor.clinic_id
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[clinic_id].append((entry, answer))
         if self._flushing[clinic_id] < FLUSHERS:
             self._flushing[clinic_id] += 1
@@ -165,8 +167,9 @@ async def _store_each(
 async def _claim_batch(connection: asyncpg.Connection, actor: Actor, claim: tuple[str, bytes] | None) -> bool:
     if claim is None:
         return False
+    key, content = claim
     new = new_id()
-    return await claim_on(connection, actor, *claim, new, datetime.now(UTC)) != new
+    return await claim_on(connection, actor, key, content, new, datetime.now(UTC)) != new
 
 
 async def _store_apart(database: Database, clinic_id: UUID, entries: Sequence[Entry]) -> list[Outcome | Exception]:
@@ -233,10 +236,8 @@ async def _settle(
     new = {number: entries[number] for number, found in decided.items() if isinstance(found, _Stored) and found.is_new}
     kept = await _store(connection, clinic_id, list(new.values()), now)
     lost = {entry.form.id for entry in new.values()} - kept
-    again = [
-        n for n, found in decided.items() if isinstance(found, _Stored) and not found.is_new and found.id not in lost
-    ]
-    await _claim_keys(connection, clinic_id, [(entries[number], decided[number].id) for number in again], now)
+    repeats = [(entries[n], one.id) for n, one in decided.items() if isinstance(one, _Stored) and not one.is_new]
+    await _claim_keys(connection, clinic_id, [(entry, id_) for entry, id_ in repeats if id_ not in lost], now)
     return {n: found for n, found in decided.items() if isinstance(found, AppError) or found.id not in lost}
 
 

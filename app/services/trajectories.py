@@ -17,9 +17,9 @@ from app.scoring.model import Instrument, Point, Threshold, Validity
 from app.scoring.trajectory import Trajectory, trajectory
 from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
-from app.services.scored_assessments import known_instrument
 from app.services.histories import History, find_histories
 from app.services.patient_records import whole
+from app.services.scored_assessments import known_instrument
 from app.services.thresholds import find_thresholds
 
 # Read from the history index alone. Corrections are rare and stand in an index of their own, so that a form without any
