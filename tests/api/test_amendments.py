@@ -256,7 +256,7 @@ async def test_history_tells_who_and_why(api: Api, admin: Api) -> None:
     rows = await history(api, made["id"])
     reasons = [row.pop("reason") for row in rows]
     authors = [row.pop("recorded_by") for row in rows]
-    assert rows == [third, second, made]
+    assert rows == [third, second, made | {"alerts": []}], "what a form keeps up it keeps up by its newest version"
     assert reasons == ["wrong patient", "misread", None]
     assert authors[1] == authors[2] != authors[0]
     assert rows[0]["received_at"] > rows[1]["received_at"] > rows[2]["received_at"]
@@ -276,12 +276,54 @@ async def test_a_void_keeps_what_was_answered(api: Api) -> None:
 
 
 async def test_alerts_follow_the_newest_answers(api: Api) -> None:
-    """An affirmed item 9 that was a slip is gone, and one that was overlooked is there."""
+    """An affirmed item 9 that was a slip is withdrawn, and one that was overlooked is raised."""
     made = await add_form(api)
-    assert (await amend(api, made["id"], responses=LOW)).json()["alerts"] == []
+    assert await alert_kinds(api) == [("critical_item", "open")]
+    body = (await amend(api, made["id"], responses=LOW)).json()
+    assert (body["alerts"], body["safety_text"]) == ([], None)
+    assert await alert_kinds(api) == [("critical_item", "withdrawn")]
     body = (await amend(api, made["id"], 2, responses=[None] * 8 + [2])).json()
-    assert [alert["code"] for alert in body["alerts"]] == ["self_harm"]
+    assert [(alert["kind"], alert["item"]) for alert in body["alerts"]] == [("critical_item", 9)]
     assert (body["score"]["total"], body["score"]["validity"]) == (None, "incomplete")
+    assert "crisis line" in body["safety_text"]
+    assert await alert_kinds(api) == [("critical_item", "open")]
+    assert (await void(api, made["id"], 3)).json()["alerts"] == []
+    assert await alert_kinds(api) == [("critical_item", "withdrawn")]
+
+
+async def test_a_patients_own_correction_raises_the_alert(api: Api, patient_api: PatientApi) -> None:
+    """In the transaction of the patient, who is told where help is; the clinic sees the alert."""
+    made = await add_form(patient_api, patient_api.patient_id, responses=LOW)
+    assert await alert_kinds(api) == []
+    body = (await amend(patient_api, made["id"], responses=HIGH)).json()
+    assert "crisis line" in body["safety_text"]
+    assert [alert["kind"] for alert in body["alerts"]] == ["critical_item"]
+    assert ("critical_item", "open") in await alert_kinds(api)
+
+
+async def alert_kinds(api: Api) -> list[tuple[str, str]]:
+    """All of the clinic's, with where each stands."""
+    alerts = (await api.http.get("/v1/alerts?status=open&status=withdrawn")).json()["data"]
+    return [(alert["kind"], alert["status"]) for alert in alerts]
+
+
+async def latest_total(api: Api) -> float:
+    """Of the only patient of the clinic."""
+    (entry,) = (await api.http.get("/v1/caseload")).json()["data"]
+    total: float = entry["last_form"]["total"]
+    return total
+
+
+async def test_the_caseload_follows_the_newest_answers(api: Api) -> None:
+    """The latest total is the corrected one; a void leaves the form before it."""
+    patient = await api.add_patient()
+    await add_form(api, patient, taken_at="2026-02-01T09:00:00-07:00")
+    last = await add_form(api, patient, responses=LOW)
+    assert await latest_total(api) == 8
+    assert (await amend(api, last["id"], responses=FORMS[14])).status_code == 201
+    assert await latest_total(api) == 14
+    assert (await void(api, last["id"], 2)).status_code == 200
+    assert await latest_total(api) == 19
 
 
 async def test_a_repeated_submission_is_answered_as_it_was(api: Api) -> None:
@@ -289,7 +331,7 @@ async def test_a_repeated_submission_is_answered_as_it_was(api: Api) -> None:
     id_, patient = str(uuid4()), await api.add_patient()
     made = await add_form(api, patient, id=id_)
     assert (await amend(api, id_, responses=LOW)).status_code == 201
-    assert await add_form(api, patient, id=id_) == made
+    assert await add_form(api, patient, id=id_) == made | {"alerts": []}, "it keeps up none by now"
     assert (await api.http.get(f"{PATH}/{id_}")).json()["responses"] == LOW
 
 
