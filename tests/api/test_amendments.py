@@ -12,7 +12,15 @@ from app.db import Database
 from app.tables import Assessment
 from tests.api.conftest import PatientApi
 from tests.api.test_trajectories import FORMS, submit, trajectory
-from tests.api.treatment import assert_closed_to, assert_foreign_is_absent, assert_refused, events, patch
+from tests.api.treatment import (
+    add_episode,
+    add_session,
+    assert_closed_to,
+    assert_foreign_is_absent,
+    assert_refused,
+    events,
+    patch,
+)
 from tests.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -273,6 +281,34 @@ async def test_a_void_keeps_what_was_answered(api: Api) -> None:
     assert {name: body[name] for name in same} == {name: made[name] for name in same}
     assert (body["version"], body["status"], body["alerts"]) == (2, "entered_in_error", [])
     assert (await api.http.get(f"{PATH}/{made['id']}")).content == answer.content
+
+
+async def test_a_corrected_time_owes_nothing_to_the_senders_clock(api: Api) -> None:
+    """What was known of the clock stays beside the time it belonged to, and goes with it."""
+    ahead = {"Device-Time": (datetime.now(UTC) + timedelta(hours=2)).isoformat()}
+    body = {"patient_id": await api.add_patient(), "instrument": "phq-9", "responses": HIGH}
+    sent = await api.http.post(PATH, json=body | {"taken_at": "2026-03-02T09:00:00Z"}, headers=ahead)
+    made = sent.json()
+    assert (made["taken_at"], made["arrival"]["clock_correction_minutes"]) == ("2026-03-02T07:00:00Z", 120)
+    kept = (await amend(api, made["id"], responses=LOW)).json()
+    assert (kept["taken_at"], kept["arrival"]["clock_correction_minutes"]) == ("2026-03-02T07:00:00Z", 120)
+    assert kept["arrival"]["device_skew_seconds"] == made["arrival"]["device_skew_seconds"]
+    moved = (await amend(api, made["id"], 2, taken_at="2026-03-02T08:00:00Z")).json()
+    assert moved["taken_at"] == "2026-03-02T08:00:00Z"
+    assert (moved["arrival"]["clock_correction_minutes"], moved["arrival"]["device_skew_seconds"]) == (0, None)
+
+
+async def test_a_replay_tells_the_treatment_as_it_was_known(api: Api) -> None:
+    """A dose that was entered in the meantime is in what is read, not in what was answered."""
+    patient = await api.add_patient()
+    episode = await add_episode(api, patient)
+    made = await add_form(api, patient)
+    first = await amend(api, made["id"], key="once", responses=LOW)
+    await add_session(api, episode["id"])
+    again = await amend(api, made["id"], key="once", responses=LOW)
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.json()["context"]["dose_number"] is None
+    assert (await api.http.get(f"{PATH}/{made['id']}")).json()["context"]["dose_number"] == 1
 
 
 async def test_alerts_follow_the_newest_answers(api: Api) -> None:
