@@ -242,6 +242,18 @@ async def test_a_change_of_the_clock_is_replayed(api: Api) -> None:
     assert len((await api.http.get(f"{path}/history")).json()["data"]) == 3
 
 
+async def test_a_replay_tells_the_clock_as_it_stood(api: Api) -> None:
+    """The journey that has begun since then is in what is read, not in what was answered."""
+    path, begins = f"/v1/patients/{await api.add_patient()}", datetime.now(UTC) + timedelta(seconds=0.5)
+    change = MOVE | {"time_zone_from": begins.isoformat()}
+    made = await patch(api, path, change, key="once")
+    assert made.json()["time_zone"] == "Europe/Berlin"
+    while datetime.now(UTC) <= begins:
+        await asyncio.sleep(0.05)
+    assert (await api.http.get(path)).json()["time_zone"] == "Europe/Lisbon"
+    assert (await patch(api, path, change, key="once")).content == made.content
+
+
 async def test_each_change_of_the_clock_leaves_one_row_in_the_trail(api: Api, database: Database) -> None:
     """A refusal leaves none."""
     patient = await api.add_patient()
