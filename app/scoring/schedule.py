@@ -257,9 +257,10 @@ def _remind_at(
 
 def _after_quiet(at: datetime, closes: datetime, clock: WallClock, quiet: QuietHours) -> datetime | None:
     for _ in range(_STEPS_OUT_OF_QUIET):
-        shown = clock.shows(at)
+        shown, leaves = clock.shows(at), clock.stay_at(at).until
         ends = datetime.combine(shown.date(), quiet.ends)
-        at = clock.first_at(ends if ends > shown else ends + timedelta(days=1), not_before=at)
+        ended = clock.first_at(ends if ends > shown else ends + timedelta(days=1), not_before=at)
+        at = ended if leaves is None else min(ended, leaves)
         if at >= closes:
             return None
         if not quiet.hold(clock.shows(at).time()):
@@ -271,7 +272,8 @@ def _before_quiet(at: datetime, opens: datetime, clock: WallClock, quiet: QuietH
     for _ in range(_STEPS_OUT_OF_QUIET):
         shown = clock.shows(at)
         begins = datetime.combine(shown.date(), quiet.begins)
-        began = clock.first_at(begins if begins <= shown else begins - timedelta(days=1))
+        came = clock.stay_at(at).since  # the same hour of an earlier place is another night
+        began = clock.first_at(begins if begins <= shown else begins - timedelta(days=1), not_before=came)
         at = max(min(began, at) - MINUTE, opens)
         if not quiet.hold(clock.shows(at).time()):
             return at
