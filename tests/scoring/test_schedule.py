@@ -93,6 +93,19 @@ def test_forms_that_would_speak_of_another_dose_are_left_out() -> None:
     assert len(asked(replace(before, after=After(hours=-71)), doses)) == 2
 
 
+def test_a_window_ends_where_the_next_dose_begins() -> None:
+    """Six days on, a form open to the ninth day closes with the dose of the eighth; overdue moves in with it."""
+    doses = [Session("a", OPENED), Session("b", OPENED + 8 * DAY)]
+    week = replace(entry(Anchor.EACH_DOSE, After(hours=168)), window=Window(-24, 36, 48))
+    first, last = asked(week, doses)
+    assert (first.overdue_at, first.closes_at) == (doses[1].at, doses[1].at)
+    assert (last.overdue_at, last.closes_at) == (last.target_at + 36 * HOUR, last.target_at + 48 * HOUR)
+    assert [form.session_id for form in asked(replace(week, window=Window(24, 36, 48)), doses)] == ["b"]
+    before = replace(week, after=After(hours=-168), window=Window(-48, -36, 0))
+    assert asked(before, doses, opened=OPENED - 99 * DAY)[1].opens_at == OPENED
+    assert asked(before, doses, opened=OPENED - 99 * DAY)[1].overdue_at == OPENED
+
+
 def test_a_moved_session_takes_its_forms_along_and_keeps_the_keys() -> None:
     """Moved by five hours: the same keys, five hours later."""
     plan = [entry(Anchor.EACH_DOSE, After(hours=hours)) for hours in (4, 24, 72)]
