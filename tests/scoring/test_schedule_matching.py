@@ -22,8 +22,9 @@ def asked(
 ) -> Expected:
     """Hours from noon, and from the target."""
     at = NOON + target * HOUR
-    times = (at + hours * HOUR for hours in (opens, overdue, closes))
-    return Expected(key, key, instrument, None, at, *times, remind_at=None)
+    return Expected(
+        key, key, instrument, None, at, at + opens * HOUR, at + overdue * HOUR, at + closes * HOUR, remind_at=None
+    )
 
 
 def form(id_: str, at: float, instrument: str = "phq-9") -> Form:
