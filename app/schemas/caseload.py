@@ -86,7 +86,7 @@ class CaseloadEntry(Answer):
     last_form: CaseloadForm | None
     days_since_last_form: int | None
     baseline: CaseloadBaseline | None
-    change: Total | None = Field(description="points since baseline")
+    change: Total | None = Field(description="points since baseline, of the last form with a total")
     percent_change: float | None
     change_since_last: Total | None = Field(description="points since the form with a total before the last one")
     category: ChangeCategory | None
