@@ -115,7 +115,7 @@ def _standing(draw: random.Random) -> dict[str, Any]:
         "taken_at": AS_OF - draw.choice((0, 1, 7, 7, 30)) * DAY,
         "validity": "incomplete" if total is None else "valid",
         "total": total,
-        "severity": None if total is None else {3: "minimal", 12: "moderate"}.get(total, "severe"),
+        "severity": None if total is None else {"3": "minimal", "12": "moderate"}.get(str(total), "severe"),
         "change_since_last": draw.choice((None, -2, 1.5)),
         "baseline_id": None if start is None else UUID(int=6),
         "baseline_rule": draw.choice(("pre_treatment", "first")),
@@ -275,7 +275,7 @@ def _of_standing(row: dict[str, Any], instrument: str) -> dict[str, Any]:
 
 
 def _time(at: datetime | None) -> str | None:
-    return at and at.isoformat().replace("+00:00", "Z")
+    return None if at is None else at.isoformat().replace("+00:00", "Z")
 
 
 def ids(people: Sequence[Person]) -> list[str]:

@@ -57,11 +57,12 @@ FILTERS: list[dict[str, Any]] = [
 
 def asked(sort: Sort, instrument: str, filters: dict[str, Any]) -> CaseloadRequest:
     track = filters.get("on_track")
-    flags = [None if name not in filters else filters[name] == "true" for name in ("has_open_alerts", "overdue")]
+    alerts, overdue = (filters[name] == "true" if name in filters else None for name in ("has_open_alerts", "overdue"))
     only = CaseloadFilter(
         tuple(filters.get("category", ())),
         None if track is None else OnTrackAnswer(track),
-        *flags,
+        alerts,
+        overdue,
         filters.get("silent_for_days"),
         UUID(filters["patient_id"]) if "patient_id" in filters else None,
     )
