@@ -20,10 +20,10 @@ from app.schemas.caseload import (
 )
 from app.schemas.instruments import SeverityAnswer
 from app.scoring.model import Instrument
-from app.services.assessments import known_instrument
 from app.services.caseload_query import ORDERS, CaseloadQuery, CaseloadRequest
 from app.services.caseload_rules import caseload_rules
-from app.services.trajectories import whole
+from app.services.patient_records import whole
+from app.services.scored_assessments import known_instrument
 
 _DAY: Final = timedelta(days=1)
 

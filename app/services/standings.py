@@ -94,15 +94,31 @@ SET {", ".join(f"{name} = excluded.{name}" for name in _TYPES if name != "instru
 """
 
 
+_NO_COLUMNS: Final = ((),) * (1 + len(_TYPES))
+
+
 async def reconcile_standings(
     connection: asyncpg.Connection, clinic_id: UUID, standings: Mapping[UUID, Sequence[StandingRow]]
 ) -> None:
     """The rows of these patients become exactly these. The caller holds the patients' locks."""
-    if not standings:
-        return
-    rows = [(patient_id, *_values(row)) for patient_id, mine in standings.items() for row in mine]
-    columns = zip(*rows, strict=True) if rows else ((),) * (1 + len(_TYPES))
-    await connection.execute(_RECONCILE, clinic_id, list(standings), *map(list, columns))
+    rows = [(patient_id, row) for patient_id, mine in standings.items() for row in mine]
+    if standings:
+        await _reconcile(connection, clinic_id, list(standings), rows)
+
+
+async def store_standings(
+    connection: asyncpg.Connection, clinic_id: UUID, rows: Sequence[tuple[UUID, StandingRow]]
+) -> None:
+    """These rows of patients, whose other rows stay as they are. The caller holds the patients' locks."""
+    if rows:
+        await _reconcile(connection, clinic_id, [], rows)
+
+
+async def _reconcile(
+    connection: asyncpg.Connection, clinic_id: UUID, whole: Sequence[UUID], rows: Sequence[tuple[UUID, StandingRow]]
+) -> None:
+    columns = zip(*((patient_id, *_values(row)) for patient_id, row in rows), strict=True) if rows else _NO_COLUMNS
+    await connection.execute(_RECONCILE, clinic_id, whole, *map(list, columns))
 
 
 def standing_row(instrument: Instrument, episode: Episode | None, found: Standing) -> StandingRow:

@@ -15,10 +15,11 @@ from app.errors import NotFoundError
 from app.scoring.episode import Episode, episode_at, stretch
 from app.scoring.model import Instrument, Point, Threshold, Validity
 from app.scoring.trajectory import Trajectory, trajectory
-from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline
+from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
-from app.services.assessments import known_instrument
 from app.services.histories import History, find_histories
+from app.services.patient_records import whole
+from app.services.scored_assessments import known_instrument
 from app.services.thresholds import find_thresholds
 
 # Read from the history index alone. Corrections are rare and stand in an index of their own, so that a form without any
@@ -143,11 +144,12 @@ def _of_episode(rows: tuple[Row, ...], episode: Episode | None, history: History
 
 
 def _baseline(points: Sequence[Point], doses: Sequence[Dose], asked: BaselineRequest) -> Baseline | NoBaseline:
-    first_dose_at = min((dose.started_at for dose in doses), default=None)
+    if asked is None:
+        return usual_baseline(points, doses)
     if isinstance(asked, UUID):
         return choose_baseline(points, BaselineRule.NAMED, assessment_id=str(asked))
-    rule = BaselineRule(asked or ("first" if first_dose_at is None else "pre_treatment"))
-    return choose_baseline(points, rule, first_dose_at=first_dose_at)
+    first_dose_at = min((dose.started_at for dose in doses), default=None)
+    return choose_baseline(points, BaselineRule(asked), first_dose_at=first_dose_at)
 
 
 async def _series(
@@ -163,8 +165,3 @@ async def _series(
         for id_, at, total, validity, responses in rows
         if request.taken_to is None or at < request.taken_to
     )
-
-
-def whole(total: float | None) -> int | float | None:
-    """Postgres keeps totals as floating point; whole ones are whole again."""
-    return int(total) if total is not None and total.is_integer() else total
