@@ -146,7 +146,10 @@ def _device_time(
 def _based_on(
     if_match: Annotated[
         str | None,
-        Header(description="The `ETag` of the version you read. `*` is not taken: it would protect nothing."),
+        Header(
+            alias="If-Match",
+            description="The `ETag` of the version you read. `*` is not taken: it would protect nothing.",
+        ),
     ] = None,
 ) -> int:
     """The version a change is based on; 0, which no version has, for a tag that is none of ours."""
@@ -159,7 +162,9 @@ def _based_on(
 def _based_on_if_any(
     if_match: Annotated[
         str | None,
-        Header(description="The `ETag` of the version you read; none for the first. `*` is not taken."),
+        Header(
+            alias="If-Match", description="The `ETag` of the version you read; none for the first. `*` is not taken."
+        ),
     ] = None,
 ) -> int | None:
     return None if if_match is None or if_match.strip() == "*" else _based_on(if_match)
