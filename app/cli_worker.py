@@ -96,7 +96,7 @@ def worker_beside() -> Iterator[None]:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE)  # noqa: S603  # ourselves
+    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE)  # ourselves
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -26,7 +26,7 @@ from app.errors import (
 )
 from app.schemas.faults import invalid
 from app.schemas.fields import LATEST_CLOCK, DeviceTimestamp
-from app.services import clinics
+from app.services import tokens
 
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
 TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
@@ -57,7 +57,7 @@ class TokenCache:
         if actor is not None and now - checked_at < TOKEN_CACHE_SECONDS:
             return actor
         self._known.pop(token, None)
-        actor = await clinics.get_actor(database, parse_token(token))
+        actor = await tokens.get_actor(database, parse_token(token))
         if len(self._known) >= TOKEN_CACHE_SIZE:
             self._known.clear()
         self._known[token] = (now, actor)

@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 
 from app.scoring.episode import Episode
 from app.scoring.model import Instrument
+from app.scoring.standing import Standing
 from app.scoring.treatment import Baseline
-
-if TYPE_CHECKING:
-    from app.scoring.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ async def _reconcile(
     await connection.execute(_RECONCILE, clinic_id, whole, *map(list, columns))
 
 
-def standing_row(instrument: Instrument, episode: Episode | None, found: "Standing") -> StandingRow:
+def standing_row(instrument: Instrument, episode: Episode | None, found: Standing) -> StandingRow:
     """What the pure core found, as the table keeps it."""
     latest, baseline = found.latest, found.baseline
     start = baseline.point if isinstance(baseline, Baseline) else None
