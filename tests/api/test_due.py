@@ -189,7 +189,7 @@ async def test_status_in_sql_is_the_cores(api: Api, database: Database, answered
                 answered_at,
             ),
         )
-    expected = Expected("k", "c", "phq-9", None, target, *at.values(), None)
+    expected = Expected("k", "c", "phq-9", None, target, at["opens"], at["overdue"], at["closes"], None)
     actor = Actor(api.clinic_id, uuid4(), Role.CLINICIAN)
     found = await find_due_of_patient(database, actor, patient, [due_status(expected, answered_at, looking)], looking)
     assert len(found.rows) == 1
