@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.scoring import schedule_checks
 from app.scoring.registry import all_instruments, get_instrument
 from app.scoring.schedule import (
     After,
@@ -111,6 +112,24 @@ def test_windows_in_the_night(at: time, window: Window, is_fault: bool) -> None:
     assert faults(changed(at=at, window=window)) == found
     assert faults(changed(at=at, window=window), quiet=NO_QUIET) == []
     assert faults(changed(window=window)) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "at", "is_fault"),
+    [
+        (After(hours=-24), None, True),  # closes at the opening, to the minute
+        (After(hours=-23.9), None, False),
+        (After(days=-2), time(23, 59), False),  # may close after it, when the episode opens early in the day
+        (After(days=-4), time(23, 59), True),
+        (After(months=-1), None, True),
+        (After(days=1), None, False),
+    ],
+)
+def test_a_window_before_the_episode(after: After, at: time | None, is_fault: bool) -> None:
+    """Refused where it is over whatever the calendar; with a repetition only when the last one is."""
+    early = changed(anchor=Anchor.EPISODE, after=after, at=at)
+    assert faults(early) == ([(0, "window", "never_opens")] if is_fault else [])
+    assert faults(replace(early, repeat=Repeat(every_days=30, times=3))) == []
 
 
 def test_codes_are_unique() -> None:
@@ -290,6 +309,14 @@ def test_each_warning_is_given_once_at_its_worst() -> None:
     ]
     (warning,) = plan_warnings(plan)
     assert (warning.index, "after 2 days" in warning.message) == (1, True)
+
+
+def test_the_longest_window_that_fits_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a form for two weeks beside that for one: after 20 days the two weeks, after 10 and after 3 the one."""
+    fortnight = replace(get_instrument("pcl-5-week"), id="pcl-5-fortnight", recall_days=14)
+    monkeypatch.setattr(schedule_checks, "all_instruments", lambda: (*all_instruments(), fortnight))
+    offers = [warnings(once("a", "pcl-5-month", Anchor.EACH_DOSE, days=days))[0][2] for days in (20, 10, 3)]
+    assert offers == ["pcl-5-fortnight", "pcl-5-week", "pcl-5-week"]
 
 
 @given(data=st.data())

@@ -34,6 +34,7 @@ def reminder(target: str, window: Window, quiet: QuietHours = NIGHT, zones: Sequ
         ("2026-02-03T02:00+01:00", Window(-6, 6, 12), "2026-02-03T08:00"),
         ("2026-02-02T23:00+01:00", Window(-6, 6, 9), "2026-02-02T20:59"),  # closes when the night ends
         ("2026-02-03T02:00+01:00", Window(-6, 3, 5), "2026-02-02T20:59"),
+        ("2026-02-02T21:00+01:00", Window(-30, 3, 5), "2026-02-02T20:59"),  # of this night, not of the one before
         ("2026-02-03T02:00+01:00", Window(-5.0, 3, 5), None),  # opens when the night begins
         ("2026-02-02T23:00+01:00", Window(-2.005, 3, 5), "2026-02-02T20:59"),  # 18 s before: at the opening
         ("2026-02-02T12:00+01:00", Window(2, 3, 5), "2026-02-02T14:00"),  # not open at the target
@@ -62,6 +63,21 @@ def test_the_night_ends_by_the_clock_on_the_wall() -> None:
     assert reminder("2026-02-02T23:00+01:00", Window(-1, 6, 12), zones=flies) == "2026-02-03T13:00"  # lands at one
     back = [ZoneFrom(None, "Asia/Tokyo"), ZoneFrom(datetime.fromisoformat("2026-02-03T06:00+09:00"), "Europe/Berlin")]
     assert reminder("2026-02-03T05:00+09:00", Window(-1, 6, 12), zones=back) == "2026-02-03T08:00"  # a second night
+
+
+def test_a_night_that_a_flight_cuts_short_or_begins_again() -> None:
+    """Landing in the evening ends the night; before a night in New York is the evening there, not that in Berlin."""
+    lands = datetime.fromisoformat("2026-02-03T01:00+01:00")
+    flies = [*BERLIN, ZoneFrom(lands, "America/New_York")]
+    assert reminder("2026-02-02T23:00+01:00", Window(-1, 4, 6), zones=flies) == "2026-02-02T19:00"
+    assert reminder("2026-02-02T23:00-05:00", Window(-3, 4, 6), zones=flies) == "2026-02-02T20:59"
+
+
+def test_the_night_of_the_second_pass() -> None:
+    """In the hour that comes twice, the end of the night that is still ahead counts, not the one that is over."""
+    each = replace(entry(Anchor.EACH_DOSE, After(hours=0)), window=Window(0, 1, 2))
+    (form,) = asked(each, [dose("a", "2026-10-25T02:10+01:00")], quiet=QuietHours(time(22), time(2, 30)))
+    assert form.remind_at == datetime.fromisoformat("2026-10-25T02:30+01:00")
 
 
 # --- Laws -------------------------------------------------------------------------------------------------------------
