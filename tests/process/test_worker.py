@@ -29,7 +29,7 @@ from app.services.patients import record_patient
 from app.services.webhooks import record_webhook, rotate_secret
 from app.settings import Settings
 from app.tables import Webhook
-from tests.process.service import ROOT, plain_environment
+from tests.process.service import ROOT, Service, await_gone, children, command_line, kill, plain_environment
 from tests.receiver import Answer, Received, Receiver, documented_verify, running_receiver
 
 pytestmark = pytest.mark.anyio
@@ -197,10 +197,10 @@ async def test_killed_in_the_middle_nothing_is_lost(clinic: Clinic, receiver: Re
         return Answer()
 
     receiver.answer = answer
-    for kill in range(KILLS):
+    for round_ in range(KILLS):
         gate.set()
         await clinic.tell(TOLD // KILLS)
-        if kill == KILLS - 1:
+        if round_ == KILLS - 1:
             await clinic.rotate()
         with worker.running() as process:
             await until(has_received(receiver, len(receiver.received) + 3), "the worker sends")
@@ -323,3 +323,39 @@ async def test_a_reminder_goes_out_by_itself(clinic: Clinic, receiver: Receiver,
     assert str(due) in one.body.decode()
     assert b"check_in.due" in one.body
     assert b"phq" not in one.body
+
+
+def workers_beside(service: Service) -> list[int]:
+    return [pid for pid in children(service.launcher.pid) if b"\0worker\0" in command_line(pid)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+async def test_the_server_has_one_beside_it_that_ends_with_it(
+    worker: WorkerProcess, clinic: Clinic, receiver: Receiver, number: int
+) -> None:
+    """It delivers, it comes back when it is killed, and it is gone with the server, however that ended."""
+    service = Service(("serve",), worker.environment, worker.said)
+    try:
+        service.start()
+        await until(lambda: workers_beside(service), "a worker runs")
+        await clinic.tell(1)
+        await until(lambda: receiver.received, "it delivers")
+        (first,) = workers_beside(service)
+        if number == signal.SIGTERM:
+            kill(first)
+            await until(lambda: set(workers_beside(service)) - {first}, "another one runs")
+        family = service.family()
+        service.stop(number)
+        assert await_gone(family) == []
+    finally:
+        service.end()
+
+
+async def test_the_server_runs_without_one_when_asked(worker: WorkerProcess) -> None:
+    """For those who run workers of their own."""
+    service = Service(("serve", "--no-worker"), worker.environment, worker.said)
+    try:
+        service.start()
+        assert workers_beside(service) == []
+    finally:
+        service.end()

@@ -1,15 +1,20 @@
 """What the passing of time makes due: reminders and missed check-ins, each told once."""
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
 from app.db import Database
+from app.services.derivation import rederive
 from app.services.locks import lock_key
 from app.services.reminders import find_patients_with_misses, remind, settle_misses
+from tests.api.schedules import plan
+from tests.api.treatment import add_episode
 from tests.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -124,3 +129,31 @@ async def test_both_or_neither(api: Api, database: Database) -> None:
         await settle_misses(database, api.clinic_id, patient, NOW, fail)
     assert await told(database, api) == []
     assert await find_patients_with_misses(database, api.clinic_id, NOW) == [patient]
+
+
+DAILY: dict[str, Any] = {
+    "code": "daily",
+    "instrument": "phq-2",
+    "anchor": "episode",
+    "after": {"days": 1},
+    "window": {"opens_hours": -2, "overdue_hours": 2, "closes_hours": 4},
+    "repeat": {"every_days": 1, "times": 4},
+    "at": "09:00",
+}
+
+
+async def test_missed_in_a_row_raises_an_alert_without_any_form(api: Api, database: Database) -> None:
+    """Time alone does it: each miss is told, and the alert of the third is opened and told, all once."""
+    patient = await api.add_patient()
+    now = datetime.now(UTC)
+    episode = await add_episode(api, patient, opened_at=now.isoformat())
+    await plan(api, episode["id"], DAILY)
+    assert await find_patients_with_misses(database, api.clinic_id, now) == []
+    for later in (now + timedelta(days=6), now + timedelta(days=6, hours=1)):
+        for found in await find_patients_with_misses(database, api.clinic_id, later):
+            await settle_misses(database, api.clinic_id, found, later, rederive)
+    kinds = Counter(kind for kind, _ in await told(database, api))
+    assert kinds == {"check_in.missed": 4, "alert.opened": 1}
+    (alert,) = (await api.http.get("/v1/alerts")).json()["data"]
+    assert (alert["kind"], alert["patient_id"]) == ("missed_check_ins", patient)
+    assert ("alert.opened", UUID(alert["id"])) in await told(database, api)

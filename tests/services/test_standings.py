@@ -15,7 +15,7 @@ from app.scoring.model import Point, Validity
 from app.scoring.registry import get_instrument
 from app.scoring.standing import standing
 from app.scoring.treatment import BaselineRule, Dose, choose_baseline
-from app.services.standings import StandingRow, reconcile_standings, standing_row
+from app.services.standings import StandingRow, reconcile_standings, standing_row, store_standings
 from app.tables import Clinic, Standing
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +133,23 @@ async def test_a_difference_in_any_column_is_stored(database: Database, clinic: 
         stored, written = await reconcile(database, clinic, {patient: [row]})
         assert stored == {(patient, "phq-9"): row}
         assert written > 0
+
+
+async def test_single_rows_can_be_stored_beside_others(database: Database, clinic: Clinic) -> None:
+    """The patient's other rows stay as they are, and again what does not differ is not written."""
+    (patient,) = await add_patients(database, clinic, 1)
+    other = replace(ROW, instrument="pcl-5-month")
+    await reconcile(database, clinic, {patient: [ROW, other]})
+    worse = replace(ROW, category="harmed")
+    touched: set[tuple[Any, ...]] = {()}
+    for row in (worse, worse):
+        async with database.connection(clinic.clinic_id) as connection:
+            before = await _physical(connection)
+            await store_standings(connection, clinic.clinic_id, [(patient, row)])
+            touched = before ^ await _physical(connection)
+    assert touched == set()
+    stored, _ = await reconcile(database, clinic, {})
+    assert stored == {(patient, "phq-9"): worse, (patient, "pcl-5-month"): other}
 
 
 async def test_another_clinic_cannot_be_written_to(database: Database, clinic: Clinic, other_clinic: Clinic) -> None:
