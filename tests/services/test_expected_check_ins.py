@@ -338,6 +338,47 @@ async def test_patients_without_a_schedule_cost_one_statement(api: Api, database
         assert set(await find_treatments(connection, api.clinic_id, [*ids, UUID(planned)])) == {UUID(planned)}
 
 
+async def test_the_record_can_be_asked_as_it_stood(api: Api, database: Database) -> None:
+    """Schedule, sessions, episode and time zone as they were known at a time; all of them as they are without one."""
+    patient, episode = await episode_of(api)
+    known: list[datetime] = []
+
+    async def stood(known_at: datetime | None) -> tuple[Any, ...] | None:
+        async with database.connection(api.clinic_id) as connection:
+            found = await find_treatments(connection, api.clinic_id, [UUID(patient)], known_at)
+        if not found:
+            return None
+        ((planned,), zones) = (found[UUID(patient)].episodes, found[UUID(patient)].zones)
+        times = [session.at for session in planned.sessions]
+        return (
+            planned.schedule_version,
+            len(planned.entries),
+            times,
+            planned.opened_at.day,
+            [zone.zone for zone in zones],
+        )
+
+    later, home = BEFORE_SWITCH + timedelta(days=1), ["Europe/Berlin"]
+    known.append(datetime.now(UTC))
+    await plan(api, episode, DAY_AFTER)
+    known.append(datetime.now(UTC))
+    session = await dose(api, episode)
+    known.append(datetime.now(UTC))
+    path = f"/v1/treatment-sessions/{session}"
+    await change(api, path, scheduled_at=later.isoformat(), started_at=later.isoformat())
+    await travel(api, patient, 1, "America/Denver", BEFORE_SWITCH)
+    known.append(datetime.now(UTC))
+    await put(api, episode, {"entries": [DAY_AFTER, WEEKLY], "reason": "more"}, 1)
+    await change(api, f"/v1/episodes/{episode}", opened_at="2025-09-02T09:00:00+02:00")
+    assert [await stood(at) for at in (*known, None)] == [
+        None,
+        (1, 1, [], 1, home),
+        (1, 1, [BEFORE_SWITCH], 1, home),
+        (1, 1, [later], 1, [*home, "America/Denver"]),
+        (2, 2, [later], 2, [*home, "America/Denver"]),
+    ]
+
+
 async def test_states_say_how_each_check_in_stands(api: Api, database: Database) -> None:
     """In order of opening, with the id of its row; keys of two episodes differ."""
     opened = datetime(2025, 9, 1, 9, tzinfo=UTC)
