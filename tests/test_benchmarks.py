@@ -5,6 +5,7 @@ import io
 import re
 import sys
 from math import nan
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -12,8 +13,10 @@ from rich.console import Console
 
 from app.embedded_postgres import PostgresAddress
 from app.postgres_binaries import wheel_bin_dir
+from app.scoring.registry import get_instrument
+from app.services.caseload_query import CaseloadQuery, CaseloadRequest
 from app.settings import Settings
-from benchmarks import checkins, load, pgbench
+from benchmarks import caseload, checkins, load, pgbench
 from benchmarks.measurement import Requests, measure, percentile
 from benchmarks.stage import Stage, prepare
 
@@ -62,6 +65,33 @@ def test_pgbench_runs_the_statement_of_the_service() -> None:
     assert list(match.groups()) == [
         pgbench.PARAMETERS[int(n)] for n in re.findall(r"\$(\d+)", pgbench.INSERT_ASSESSMENT)
     ]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="CPU times are read from /proc")
+def test_the_caseload_is_read_page_for_page_from_a_full_clinic(address: PostgresAddress) -> None:
+    """Service and pgbench both answer, with pages that are full and counts of the whole clinic; no error."""
+    stage = asyncio.run(prepare(address, 0))
+    printed = io.StringIO()
+    plan = checkins.Plan(rounds=1, seconds=0.4, warm_up_seconds=0.1, connections=(1,))
+    (measured,) = caseload.run(
+        stage, Settings().pg_bin or wheel_bin_dir(), plan, Console(file=printed, width=120), patients=300
+    )
+    assert set(measured) == {(rows, case) for rows in caseload.PAGES for case in (caseload.SERVICE, caseload.PGBENCH)}
+    for found in measured.values():
+        assert (found.errors, found.p99_ms >= found.p50_ms > 0) == (0, True)
+    assert "First page of 300 patients" in printed.getvalue()
+
+
+def test_pgbench_runs_the_caseload_of_the_service() -> None:
+    """Between its parameters the text is the service's, letter for letter."""
+    query = CaseloadQuery(CaseloadRequest(limit=50), get_instrument("phq-9"), None)
+    between = re.split(r"\$\d+", query.text.strip())
+    match = re.fullmatch("(.+?)".join(map(re.escape, between)), caseload.statement(UUID(int=7), 50), re.DOTALL)
+    assert match is not None
+    assert query.values == []
+    numbers = re.findall(r"\$(\d+)", query.text)
+    told = {number: value for number, value in zip(numbers, match.groups(), strict=True) if number != "3"}
+    assert told == {"1": f"'{UUID(int=7)}'", "2": "'phq-9'", "4": "51"}
 
 
 def test_an_answer_is_whole_only_with_its_last_byte() -> None:

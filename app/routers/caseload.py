@@ -1,17 +1,19 @@
 """Every patient's latest state, over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.auth import Actor, Permission
 from app.deps import Cursor, DatabaseDep, Limit, StrictRoute, allowed, link_next
 from app.paging import DEFAULT_LIMIT
-from app.schemas.caseload import CaseloadAnswer, Category
+from app.schemas.caseload import ENTRY_EXAMPLE, CaseloadAnswer, Category
 from app.schemas.fields import Id
 from app.schemas.thresholds import InstrumentId
+from app.scoring.registry import get_instrument
 from app.services import caseload
 from app.services.caseload_query import CaseloadFilter, CaseloadRequest, OnTrackAnswer, Sort
+from app.services.caseload_rules import caseload_rules
 
 router = APIRouter(prefix="/v1/caseload", tags=["caseload"], route_class=StrictRoute)
 
@@ -41,7 +43,23 @@ def _request(
     return CaseloadRequest(instrument, only, sort, limit, cursor)
 
 
-@router.get("", summary="Every patient's latest state on one instrument, worst first")
+def _example() -> dict[str, Any]:
+    """With the rules as they are, so that the document cannot differ from them."""
+    return {
+        "data": [ENTRY_EXAMPLE],
+        "next_cursor": None,
+        "instrument": "phq-9",
+        "as_of": "2026-11-20T19:30:00Z",
+        "n": {"patients": 86, "with_form": 80, "without_form": 6, "matching": 1},
+        "rules": caseload_rules(get_instrument("phq-9"), Sort.WORST).model_dump(),
+    }
+
+
+@router.get(
+    "",
+    summary="Every patient's latest state on one instrument, worst first",
+    responses={200: {"content": {"application/json": {"example": _example()}}}},
+)
 async def list_caseload(
     actor: Reader,
     database: DatabaseDep,

@@ -13,7 +13,7 @@ from app.scoring.model import Validity
 
 Category = Literal["harmed", "deteriorated", "unchanged", "unknown", "improved", "recovered"]
 
-_ENTRY: dict[str, Any] = {
+ENTRY_EXAMPLE: dict[str, Any] = {
     "patient_id": "019a9c1e-5a00-7c3e-8b1a-1f2e3d4c5b6a",
     "external_ref": "chart-4711",
     "episode_id": "019a9c1e-5a00-7c3e-8b1a-1f2e3d4c5b6b",
@@ -78,7 +78,7 @@ class NextSession(Answer):
 class CaseloadEntry(Answer):
     """One patient. Without any form on the instrument everything that rests on forms is null: unknown, not well."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _ENTRY})
+    model_config = ConfigDict(json_schema_extra={"example": ENTRY_EXAMPLE})
 
     patient_id: Id
     external_ref: str | None
@@ -86,7 +86,7 @@ class CaseloadEntry(Answer):
     last_form: CaseloadForm | None
     days_since_last_form: int | None
     baseline: CaseloadBaseline | None
-    change: Total | None = Field(description="points since baseline")
+    change: Total | None = Field(description="points since baseline, of the last form with a total")
     percent_change: float | None
     change_since_last: Total | None = Field(description="points since the form with a total before the last one")
     category: ChangeCategory | None

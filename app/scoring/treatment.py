@@ -104,6 +104,9 @@ class NoBaseline:
     reason: BaselineReason
 
 
+NO_COURSE: Final = NoBaseline(BaselineRule.FIRST, BaselineReason.NOT_FOUND)  # where single forms are looked at
+
+
 def numbered(doses: Iterable[Dose]) -> tuple[NumberedDose, ...]:
     """The doses of one episode in the order they started, numbered from 1; ties by id.
 

@@ -60,6 +60,56 @@ class CaseloadRequest:
         return repr(("caseload", clinic_id.hex, self.instrument, self.sort.value, *filters))
 
 
+# --- What is known of everybody ---------------------------------------------------------------------------------------
+
+# Rows of many kinds are put under each other and folded to one for each patient. Joins would read better, but with row
+# security the planner thinks a clinic far smaller than it is, and then it walks through the whole of one side for each
+# row of the other. This way the work grows with the clinic, whatever the planner believes.
+_COLUMNS: Final[Mapping[str, tuple[str, str]]] = {  # type, and how the column is folded
+    "external_ref": ("text", "max"),
+    "created_at": ("timestamptz", "max"),
+    "taken_at": ("timestamptz", "max"),
+    "category": ("text", "max"),
+    "on_track": ("bool", "bool_or"),
+    "change": ("float8", "max"),
+    "open": ("int", "count"),
+    "is_late": ("bool", "bool_or"),
+    "next_at": ("timestamptz", "min"),
+}
+
+
+def _facts(id_: str, source: str, **columns: str) -> str:
+    others = (f"{columns.get(name, 'NULL')}::{kind}" for name, (kind, _) in _COLUMNS.items())
+    return f"SELECT {id_}, {', '.join(others)} FROM {source}"
+
+
+_PLANNED: Final = """
+    planned.status = 'planned' AND NOT planned.entered_in_error AND planned.scheduled_at >= $3 AND NOT EXISTS (
+      SELECT FROM treatment_session later
+      WHERE later.clinic_id = $1 AND later.id = planned.id AND later.version = planned.version + 1)"""
+_IS_OVERDUE: Final = "assessment_id IS NULL AND overdue_at <= $3 AND closes_at > $3"
+_IS_MISSED: Final = (
+    f"assessment_id IS NULL AND closes_at <= $3 AND closes_at > $3::timestamptz - interval '{MISSED_DAYS} days'"
+)
+
+_PATIENTS: Final = _facts("id", "patient WHERE clinic_id = $1", external_ref="external_ref", created_at="created_at")
+_STANDINGS: Final = _facts(
+    "patient_id",
+    "standing WHERE clinic_id = $1 AND instrument = $2",
+    **{name: name for name in ("taken_at", "category", "on_track", "change")},
+)
+_OPEN_ALERTS: Final = _facts("patient_id", "alert WHERE clinic_id = $1 AND status = 'open'", open="1")
+_OVERDUE: Final = _facts("patient_id", f"expected_check_in WHERE clinic_id = $1 AND {_IS_OVERDUE}", is_late="true")
+_NEXT_SESSIONS: Final = _facts(
+    "planned.patient_id",
+    f"treatment_session planned WHERE planned.clinic_id = $1 AND {_PLANNED}",
+    next_at="planned.scheduled_at",
+)
+_FOLDED: Final = ", ".join(f"{fold}({name}) AS {name}" for name, (_, fold) in _COLUMNS.items())
+
+# --- Order ------------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """Keys that all ascend and are never null, then the patient's id, so that a place is one comparison of rows.
@@ -71,62 +121,34 @@ class Order:
     kinds: tuple[type[Key], ...]
 
 
-_SILENT_SINCE: Final = "coalesce(standing.taken_at, patient.created_at)"
-_OPEN: Final = "coalesce(task.open, 0)"
+_SILENT_SINCE: Final = "coalesce(known.taken_at, known.created_at)"
 _CATEGORY_RANK: Final = (
-    "CASE standing.category WHEN 'harmed' THEN 0 WHEN 'deteriorated' THEN 1 WHEN 'unchanged' THEN 2 "
+    "CASE known.category WHEN 'harmed' THEN 0 WHEN 'deteriorated' THEN 1 WHEN 'unchanged' THEN 2 "
     "WHEN 'improved' THEN 4 WHEN 'recovered' THEN 5 ELSE 3 END"
 )
-_NAME_KEYS: Final = ("(patient.external_ref IS NULL)::int", """coalesce(patient.external_ref, '') COLLATE "C" """)
+_NAME_KEYS: Final = ("(known.external_ref IS NULL)::int", """coalesce(known.external_ref, '') COLLATE "C" """)
 
 ORDERS: Final[Mapping[Sort, Order]] = {
     Sort.WORST: Order(
-        (f"-{_OPEN}", "CASE WHEN standing.on_track = false THEN 0 ELSE 1 END", _CATEGORY_RANK, _SILENT_SINCE),
+        ("-known.open::int", "(known.on_track IS DISTINCT FROM false)::int", _CATEGORY_RANK, _SILENT_SINCE),
         (int, int, int, datetime),
     ),
     # No text is carried: a cursor ends up in addresses, and addresses in the logs of others. The id finds the name.
     Sort.NAME: Order(_NAME_KEYS, ()),
-    Sort.LAST_FORM: Order(("(standing.taken_at IS NOT NULL)::int", _SILENT_SINCE), (int, datetime)),
+    Sort.LAST_FORM: Order(("(known.taken_at IS NOT NULL)::int", _SILENT_SINCE), (int, datetime)),
     Sort.NEXT_SESSION: Order(
-        ("(upcoming.at IS NULL)::int", f"coalesce(upcoming.at, {_SILENT_SINCE})"), (int, datetime)
+        ("(known.next_at IS NULL)::int", f"coalesce(known.next_at, {_SILENT_SINCE})"), (int, datetime)
     ),
-    Sort.CHANGE: Order(("(standing.change IS NULL)::int", "coalesce(standing.change * {better}, 0)"), (int, float)),
+    Sort.CHANGE: Order(("(known.change IS NULL)::int", "coalesce(known.change * {better}, 0)"), (int, float)),
 }
 
-_PLANNED: Final = """
-    planned.status = 'planned' AND NOT planned.entered_in_error AND planned.scheduled_at >= $3 AND NOT EXISTS (
-      SELECT FROM treatment_session later
-      WHERE later.clinic_id = $1 AND later.id = planned.id AND later.version > planned.version)"""
-_UPCOMING: Final = f"""LEFT JOIN (
-    SELECT planned.patient_id, min(planned.scheduled_at) AS at FROM treatment_session planned
-    WHERE planned.clinic_id = $1 AND {_PLANNED}
-    GROUP BY planned.patient_id
-  ) upcoming ON upcoming.patient_id = patient.id"""
-_IS_OVERDUE: Final = "assessment_id IS NULL AND overdue_at <= $3 AND closes_at > $3"
-_IS_MISSED: Final = (
-    f"assessment_id IS NULL AND closes_at <= $3 AND closes_at > $3::timestamptz - interval '{MISSED_DAYS} days'"
-)
-_LATE: Final = f"""LEFT JOIN (
-    SELECT DISTINCT patient_id FROM expected_check_in WHERE clinic_id = $1 AND {_IS_OVERDUE}
-  ) late ON late.patient_id = patient.id"""
+# --- The query --------------------------------------------------------------------------------------------------------
 
 # First the few columns that order and filters need, of everybody; then the others, of the page's patients alone.
 _CASELOAD: Final = f"""
-WITH task AS MATERIALIZED (
-  SELECT patient_id, (count(*) FILTER (WHERE status = 'open'))::int AS open,
-    (count(*) FILTER (WHERE status = 'acknowledged'))::int AS acknowledged,
-    min(raised_at) FILTER (WHERE status = 'open') AS oldest_open_at
-  FROM alert
-  WHERE clinic_id = $1 AND status IN ('open', 'acknowledged')
-  GROUP BY patient_id
-), listed AS MATERIALIZED (
-  SELECT patient.id, standing.taken_at IS NOT NULL AS has_form, {{matches}} AS matches, {{keys}}
-  FROM patient
-  LEFT JOIN standing
-    ON standing.clinic_id = $1 AND standing.patient_id = patient.id AND standing.instrument = $2
-  LEFT JOIN task ON task.patient_id = patient.id
-  {{joins}}
-  WHERE patient.clinic_id = $1
+WITH listed AS MATERIALIZED (
+  SELECT known.id, known.taken_at IS NOT NULL AS has_form, {{matches}} AS matches, {{keys}}
+  FROM (SELECT id, {_FOLDED} FROM ({{facts}}) fact (id, {", ".join(_COLUMNS)}) GROUP BY id) known
 ), head AS (
   SELECT count(*) AS patients, count(*) FILTER (WHERE has_form) AS with_form,
     count(*) FILTER (WHERE matches) AS matching
@@ -140,15 +162,21 @@ SELECT head.*, {{place_known}} AS place_known, page.*, patient.external_ref,
   standing.change, standing.percent_change, standing.change_since_last,
   standing.category, standing.on_track, standing.on_track_reason,
   standing.forms, standing.doses, standing.last_dose_at,
-  {_OPEN} AS alerts_open, coalesce(task.acknowledged, 0) AS alerts_acknowledged,
-  task.oldest_open_at,
-  wanted.overdue, wanted.missed,
+  task.alerts_open, task.alerts_acknowledged, task.oldest_open_at, wanted.overdue, wanted.missed,
   next.scheduled_at AS next_session_at, next.kind AS next_session_kind
 FROM head
 LEFT JOIN page ON true
-LEFT JOIN patient ON patient.clinic_id = $1 AND patient.id = page.id
-LEFT JOIN standing ON standing.clinic_id = $1 AND standing.patient_id = page.id AND standing.instrument = $2
-LEFT JOIN task ON task.patient_id = page.id
+LEFT JOIN LATERAL (SELECT * FROM patient WHERE patient.clinic_id = $1 AND patient.id = page.id LIMIT 1) patient ON true
+LEFT JOIN LATERAL (
+  SELECT * FROM standing WHERE clinic_id = $1 AND standing.patient_id = page.id AND instrument = $2 LIMIT 1
+) standing ON true
+LEFT JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE status = 'open') AS alerts_open,
+    count(*) FILTER (WHERE status = 'acknowledged') AS alerts_acknowledged,
+    min(raised_at) FILTER (WHERE status = 'open') AS oldest_open_at
+  FROM alert
+  WHERE alert.clinic_id = $1 AND alert.patient_id = page.id
+) task ON true
 LEFT JOIN LATERAL (
   SELECT count(*) FILTER (WHERE {_IS_OVERDUE}) AS overdue, count(*) FILTER (WHERE {_IS_MISSED}) AS missed
   FROM expected_check_in
@@ -177,7 +205,7 @@ class CaseloadQuery:
         self.text = _CASELOAD.format(
             matches=" AND ".join(["true", *self._conditions()]),
             keys=", ".join(f"{key} AS {name}" for key, name in zip(keys, names, strict=False)),
-            joins="\n  ".join(self._joins()),
+            facts="\n    UNION ALL ".join(self._facts()),
             after=after,
             place_known=place_known,
             order=", ".join(names),
@@ -188,31 +216,32 @@ class CaseloadQuery:
         row = f"ROW({', '.join(names)})"
         if self._request.sort is not Sort.NAME:
             return f"{row} > ROW({', '.join(map(self._parameter, place))})", "true"
-        its_row = f"FROM patient WHERE patient.clinic_id = $1 AND patient.id = {self._parameter(place[-1])}"
-        return f"{row} > (SELECT {', '.join(_NAME_KEYS)}, patient.id {its_row})", f"EXISTS (SELECT {its_row})"
+        its_row = f"FROM patient known WHERE known.clinic_id = $1 AND known.id = {self._parameter(place[-1])}"
+        return f"{row} > (SELECT {', '.join(_NAME_KEYS)}, known.id {its_row})", f"EXISTS (SELECT {its_row})"
 
     def _conditions(self) -> Iterator[str]:
-        only = self._only.only
+        only = self._request.only
         if only.categories:
             wanted = self._parameter(sorted(set(only.categories)))
-            yield f"coalesce(standing.category, '{UNKNOWN}') = ANY({wanted})"
+            yield f"coalesce(known.category, '{UNKNOWN}') = ANY({wanted})"
         if only.on_track is not None:
-            yield f"standing.on_track IS {only.on_track.value.upper()}"
+            yield f"known.on_track IS {only.on_track.value.upper()}"
         if only.has_open_alerts is not None:
-            yield f"{_OPEN} {'>' if only.has_open_alerts else '='} 0"
+            yield f"known.open {'>' if only.has_open_alerts else '='} 0"
         if only.overdue is not None:
-            yield f"late.patient_id IS {'NOT NULL' if only.overdue else 'NULL'}"
+            yield f"known.is_late IS {'' if only.overdue else 'NOT '}TRUE"
         if only.silent_for_days is not None:
             days = self._parameter(only.silent_for_days)
             yield f"{_SILENT_SINCE} <= $3::timestamptz - make_interval(days => {days})"
         if only.patient_id is not None:
-            yield f"patient.id = {self._parameter(only.patient_id)}"
+            yield f"known.id = {self._parameter(only.patient_id)}"
 
-    def _joins(self) -> Iterator[str]:
+    def _facts(self) -> Iterator[str]:
+        yield from (_PATIENTS, _STANDINGS, _OPEN_ALERTS)
         if self._request.only.overdue is not None:
-            yield _LATE
+            yield _OVERDUE
         if self._request.sort is Sort.NEXT_SESSION:
-            yield _UPCOMING
+            yield _NEXT_SESSIONS
 
     def _parameter(self, value: Any) -> str:
         self.values.append(value)

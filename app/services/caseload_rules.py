@@ -18,8 +18,9 @@ _BASELINE: Final = (
     "Without a baseline there is no change, no category and no verdict on the track."
 )
 _CHANGE: Final = (
-    "The last form minus the baseline in points of the scale, and in percent of the baseline's distance to the best "
-    "possible total. change_since_last is counted from the form with a total before the last one. Order is not cause."
+    "The last form with a total minus the baseline, in points of the scale, and in percent of the baseline's distance "
+    "to the best possible total. change_since_last: the last form against the one with a total before it; null where "
+    "the last one has no total. Order is not cause."
 )
 _ALERTS: Final = (
     "Counted over all instruments. No alert is no all-clear: forms that were not sent raise none, and nobody watches "

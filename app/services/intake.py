@@ -20,8 +20,7 @@ from app.auth import Actor
 from app.db import Database
 from app.errors import AppError, DefectError, KeyReusedError, NotFoundError, UnavailableError
 from app.ids import new_id
-from app.services.alert_states import find_alerts_of_forms
-from app.services.derivation import rederive
+from app.services.derivation import follow
 from app.services.idempotency import claim_on
 from app.services.locks import lock_key
 from app.services.scored_assessments import AssessmentInView, ScoredAssessment, in_view
@@ -353,9 +352,9 @@ async def _new_in_view(
 ) -> dict[UUID, AssessmentInView]:
     if not forms:
         return {}
-    records = await rederive(connection, clinic_id, {form.patient_id for form in forms}, now)
-    raised = await find_alerts_of_forms(connection, clinic_id, [form.id for form in forms])
+    histories, raised = await follow(connection, clinic_id, forms, now)
     safety_text = await safety_text_for(connection, clinic_id, forms)
     return {
-        form.id: in_view(form, records[form.patient_id].history, raised.get(form.id, ()), safety_text) for form in forms
+        form.id: in_view(form, histories.get(form.patient_id, ()), raised.get(form.id, ()), safety_text)
+        for form in forms
     }

@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 
 from app.scoring.episode import Episode
 from app.scoring.model import Instrument
+from app.scoring.standing import Standing
 from app.scoring.treatment import Baseline
-
-if TYPE_CHECKING:
-    from app.scoring.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +94,34 @@ SET {", ".join(f"{name} = excluded.{name}" for name in _TYPES if name != "instru
 """
 
 
+_NO_COLUMNS: Final = ((),) * (1 + len(_TYPES))
+
+
 async def reconcile_standings(
     connection: asyncpg.Connection, clinic_id: UUID, standings: Mapping[UUID, Sequence[StandingRow]]
 ) -> None:
     """The rows of these patients become exactly these. The caller holds the patients' locks."""
-    if not standings:
-        return
-    rows = [(patient_id, *_values(row)) for patient_id, mine in standings.items() for row in mine]
-    columns = zip(*rows, strict=True) if rows else ((),) * (1 + len(_TYPES))
-    await connection.execute(_RECONCILE, clinic_id, list(standings), *map(list, columns))
+    rows = [(patient_id, row) for patient_id, mine in standings.items() for row in mine]
+    if standings:
+        await _reconcile(connection, clinic_id, list(standings), rows)
 
 
-def standing_row(instrument: Instrument, episode: Episode | None, found: "Standing") -> StandingRow:
+async def store_standings(
+    connection: asyncpg.Connection, clinic_id: UUID, rows: Sequence[tuple[UUID, StandingRow]]
+) -> None:
+    """These rows of patients, whose other rows stay as they are. The caller holds the patients' locks."""
+    if rows:
+        await _reconcile(connection, clinic_id, [], rows)
+
+
+async def _reconcile(
+    connection: asyncpg.Connection, clinic_id: UUID, whole: Sequence[UUID], rows: Sequence[tuple[UUID, StandingRow]]
+) -> None:
+    columns = zip(*((patient_id, *_values(row)) for patient_id, row in rows), strict=True) if rows else _NO_COLUMNS
+    await connection.execute(_RECONCILE, clinic_id, whole, *map(list, columns))
+
+
+def standing_row(instrument: Instrument, episode: Episode | None, found: Standing) -> StandingRow:
     """What the pure core found, as the table keeps it."""
     latest, baseline = found.latest, found.baseline
     start = baseline.point if isinstance(baseline, Baseline) else None
