@@ -54,7 +54,8 @@ def _stop_on_signals() -> asyncio.Event:
     """What is under way is brought to its end, which takes ten seconds at most."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        with suppress(NotImplementedError):  # Windows: there an interrupt ends the process at once, which loses nothing
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 
@@ -96,7 +97,7 @@ def worker_beside() -> Iterator[None]:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE)  # ourselves
+    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

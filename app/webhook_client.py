@@ -10,6 +10,7 @@ from uuid import UUID
 
 import httpx2
 
+from app.errors import InvalidError
 from app.services.deliveries import Claim, Outcome
 from app.webhook_address import AddressError, IpAddress, WebhookAddress, bracketed, checked_addresses, parse_address
 from app.webhook_signing import body_of, signed_headers
@@ -19,7 +20,7 @@ CONNECT_SECONDS: Final = 4.0  # of one address: a name may have another that wor
 
 
 class WebhookClient:
-    """Sends claims, each over a connection of its own."""
+    """Sends claims, each over a connection of its own. Raises InvalidError for a file that holds no certificate."""
 
     def __init__(self, internal_hosts: Collection[str], ca_file: Path | None) -> None:
         self._internal_hosts = internal_hosts
@@ -88,7 +89,10 @@ def outcome_of(status: int) -> Outcome:
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
     context = httpx2.create_ssl_context(trust_env=False)
     if ca_file is not None:
-        context.load_verify_locations(ca_file)
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError:  # what is no certificate is an SSLError, which is one
+            raise InvalidError("TIDEMARK_WEBHOOK_CA_FILE names no file of certificates (PEM).") from None
     return context
 
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app import webhook_client
+from app.errors import InvalidError
 from app.services.deliveries import Claim, Outcome
 from app.webhook_client import WebhookClient
 from app.webhook_signing import new_secret
@@ -147,3 +148,12 @@ async def test_no_proxy_of_the_environment_is_used(receiver: Receiver, monkeypat
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert await sent(receiver) == Outcome(204)
+
+
+async def test_a_file_without_certificates_is_told_plainly(tmp_path: Path) -> None:
+    """Absent, or of another kind: by the name of the setting, when the worker starts."""
+    other = tmp_path / "other.pem"
+    other.write_text("no certificate")
+    for file in (other, tmp_path / "absent.pem", tmp_path):
+        with pytest.raises(InvalidError, match="TIDEMARK_WEBHOOK_CA_FILE"):
+            WebhookClient((), file)

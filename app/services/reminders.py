@@ -18,29 +18,35 @@ Rederive = Callable[[asyncpg.Connection, UUID, Collection[UUID], datetime], Awai
 BATCH: Final = 500  # rows of one statement
 MISSED_LOOK_BACK_DAYS: Final = 14  # a worker may have been away; what was missed before that is told by no one
 
-# A reminder that moves is another one, hence the time in its key.
-_DUE: Final = """
-SELECT wanted.key, expected.patient_id, expected.id
-FROM expected_check_in expected
-CROSS JOIN LATERAL (
-    SELECT format('due:%s:%s', expected.id,
-        to_char(expected.remind_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) AS key
-) wanted
-WHERE expected.clinic_id = $1 AND expected.assessment_id IS NULL AND expected.closes_at > $2
-    AND expected.remind_at <= $2
-    AND NOT EXISTS (SELECT FROM notification told WHERE told.clinic_id = $1 AND told.key = wanted.key)
-ORDER BY expected.remind_at LIMIT $3
+# Which of the wanted were told is asked by key, all at once: asked row by row, a planner without statistics compares
+# each with every notification of the clinic.
+_UNTOLD: Final = """
+SELECT key, patient_id, id FROM wanted
+WHERE key <> ALL (ARRAY(
+    SELECT key FROM notification WHERE clinic_id = $1 AND key = ANY (ARRAY(SELECT key FROM wanted))
+))
+ORDER BY at, id LIMIT $3
 """
 
-_MISSED: Final = """
-SELECT wanted.key, expected.patient_id, expected.id
-FROM expected_check_in expected
-CROSS JOIN LATERAL (SELECT format('missed:%s', expected.id) AS key) wanted
-WHERE expected.clinic_id = $1 AND expected.assessment_id IS NULL
-    AND expected.closes_at <= $2 AND expected.closes_at > $2 - make_interval(days => $3)
-    AND ($4::uuid IS NULL OR expected.patient_id = $4)
-    AND NOT EXISTS (SELECT FROM notification told WHERE told.clinic_id = $1 AND told.key = wanted.key)
-ORDER BY expected.closes_at, expected.id LIMIT $5
+# A reminder that moves is another one, hence the time in its key.
+_DUE: Final = f"""
+WITH wanted AS MATERIALIZED (
+    SELECT patient_id, id, remind_at AS at,
+        format('due:%s:%s', id, to_char(remind_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) AS key
+    FROM expected_check_in
+    WHERE clinic_id = $1 AND assessment_id IS NULL AND closes_at > $2 AND remind_at <= $2
+)
+{_UNTOLD}
+"""
+
+_MISSED: Final = f"""
+WITH wanted AS MATERIALIZED (
+    SELECT patient_id, id, closes_at AS at, format('missed:%s', id) AS key
+    FROM expected_check_in
+    WHERE clinic_id = $1 AND assessment_id IS NULL AND closes_at <= $2 AND closes_at > $2 - make_interval(days => $4)
+        AND ($5::uuid IS NULL OR patient_id = $5)
+)
+{_UNTOLD}
 """
 
 
@@ -55,7 +61,7 @@ async def remind(database: Database, clinic_id: UUID, now: datetime) -> int:
 async def find_patients_with_misses(database: Database, clinic_id: UUID, now: datetime) -> list[UUID]:
     """Those of whose missed check-ins nobody has been told, the one that waits longest first."""
     async with database.connection(clinic_id) as connection:
-        rows = await connection.fetch(_MISSED, clinic_id, now, MISSED_LOOK_BACK_DAYS, None, BATCH)
+        rows = await connection.fetch(_MISSED, clinic_id, now, BATCH, MISSED_LOOK_BACK_DAYS, None)
     return list(dict.fromkeys(row["patient_id"] for row in rows))
 
 
@@ -65,7 +71,7 @@ async def settle_misses(
     """In one transaction: either the alert is raised and the misses are told, or both wait for the next sweep."""
     async with database.locked(clinic_id, [lock_key(patient_id)]) as connection:
         await rederive(connection, clinic_id, [patient_id], now)
-        missed = await connection.fetch(_MISSED, clinic_id, now, MISSED_LOOK_BACK_DAYS, patient_id, BATCH)
+        missed = await connection.fetch(_MISSED, clinic_id, now, BATCH, MISSED_LOOK_BACK_DAYS, patient_id)
         await notify(connection, clinic_id, [_told(row, NotificationKind.CHECK_IN_MISSED, now) for row in missed])
 
 
