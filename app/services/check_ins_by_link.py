@@ -20,7 +20,7 @@ from app.scoring.model import Instrument
 from app.services import assessments
 from app.services.assessments import AssessmentInView
 from app.services.check_in_links import dead_link, get_check_in_link, lock_link, spend_try
-from app.tables import Assessment, ClinicRules, ExpectedCheckIn, IdempotencyKey
+from app.tables import Assessment, ClinicRules, ExpectedCheckIn
 
 MOST_FORMS: Final = 20  # at once; no plan asks for more
 
@@ -79,7 +79,7 @@ async def record_answer(
     async with database.session(actor.clinic_id, actor.patient_id) as session:
         await _lock_expected(session, sent.expected_id)
         link = await lock_link(session, actor)
-        known = await _known_instrument(session, actor, sent, key)
+        known = await _known_instrument(session, actor, sent.id)
         if link.state != "active" and not (known and link.state == "used_up"):
             raise dead_link()
         outcome = await _stored_or_refused(database, session, actor, sent, known, key)
@@ -110,18 +110,10 @@ async def _lock_expected(session: AsyncSession, expected_id: UUID) -> None:
     await session.exec(select(lock))
 
 
-async def _known_instrument(session: AsyncSession, actor: Actor, sent: CheckInSubmit, key: str | None) -> str | None:
-    """Of the form stored before under this id or key; that its check-in is no longer due must not refuse a repeat."""
-    known_id = sent.id
-    if key is not None:
-        claimed = select(IdempotencyKey.resource_id).where(
-            IdempotencyKey.clinic_id == actor.clinic_id,
-            IdempotencyKey.principal_id == actor.token_id,
-            IdempotencyKey.key == key,
-        )
-        known_id = (await session.exec(claimed)).first() or sent.id
+async def _known_instrument(session: AsyncSession, actor: Actor, form_id: UUID) -> str | None:
+    """Of the form stored before under this id; that its check-in is no longer due must not refuse a repeat."""
     stored = select(Assessment.instrument).where(
-        Assessment.clinic_id == actor.clinic_id, Assessment.id == known_id, Assessment.version == 1
+        Assessment.clinic_id == actor.clinic_id, Assessment.id == form_id, Assessment.version == 1
     )
     return (await session.exec(stored)).first()
 

@@ -464,6 +464,9 @@ async def test_dead_links_answer_alike_and_store_nothing(
     assert [answer.status_code for answer in answers] == [401] * 10
     assert {answer.headers["www-authenticate"] for answer in answers} == {"Bearer"}
     assert len({answer.json()["detail"] for answer in answers}) == 1
+    for dead in (expired, revoked):
+        elsewhere = await anonymous.get("/v1/patients", headers=Bearer(anonymous, dead).headers)
+        assert elsewhere.status_code == 401
     assert await stored_forms(api, patient_id) == []
     states = {row["id"]: row["state"] for row in (await api.http.get(links_of(patient_id))).json()["data"]}
     named = {"expired": expired, "revoked": revoked, "used_up": used_up}
