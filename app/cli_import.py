@@ -22,9 +22,9 @@ from app.form_map import parse_map, time_rule
 from app.form_records import RowFault
 from app.schemas.assessments import Mode
 from app.scoring.model import Validity
-from app.services.assessments import known_instrument
 from app.services.imports import FormImport, ImportReport, ImportSummary
 from app.services.imports import import_forms as store_forms
+from app.services.scored_assessments import known_instrument
 
 SHOWN_FAULTS: Final = 20  # on the terminal; the report file has them all
 ROWS_TOLD: Final = 1_000  # rows between two lines of progress where the size of the file is unknown

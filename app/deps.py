@@ -3,12 +3,13 @@
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from datetime import datetime
 from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends, Header, Query, Request, Response, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import paging, strict_json
@@ -24,12 +25,14 @@ from app.errors import (
     UnsupportedFormatError,
 )
 from app.schemas.faults import invalid
+from app.schemas.fields import LATEST_CLOCK, DeviceTimestamp
 from app.services import tokens
 
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
 TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
 _KEY: Final = re.compile(r"[!-~]{1,255}")  # visible ASCII
 _ETAG: Final = re.compile(r'"([1-9][0-9]{0,4})"')  # ours are versions
+_TIME: Final[TypeAdapter[datetime]] = TypeAdapter(DeviceTimestamp)
 _JSON: Final = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 
 
@@ -118,6 +121,28 @@ def _idempotency_key(
     return key
 
 
+def _device_time(
+    device_time: Annotated[
+        str | None,
+        Header(
+            alias="Device-Time",
+            description="What the sender's clock shows while it sends, RFC 3339. If it is more than 5 minutes wrong, "
+            "`taken_at` is corrected by its error.",
+        ),
+    ] = None,
+) -> datetime | None:
+    if device_time is None:
+        return None
+    try:
+        time = _TIME.validate_python(device_time)
+    except ValidationError:
+        time = LATEST_CLOCK
+    if time >= LATEST_CLOCK:
+        fault = Fault("header/device-time", "not_a_time", "Write a time as RFC 3339 with its offset.")
+        raise InvalidError("The Device-Time is not usable.", faults=(fault,))
+    return time
+
+
 def _based_on(
     if_match: Annotated[
         str | None,
@@ -131,17 +156,29 @@ def _based_on(
     return 0 if known is None else int(known[1])
 
 
-def _page(
-    limit: Annotated[int, Query(ge=1, le=paging.MAX_LIMIT)] = paging.DEFAULT_LIMIT,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
-) -> paging.PageRequest:
+def _based_on_if_any(
+    if_match: Annotated[
+        str | None,
+        Header(description="The `ETag` of the version you read; none for the first. `*` is not taken."),
+    ] = None,
+) -> int | None:
+    return None if if_match is None or if_match.strip() == "*" else _based_on(if_match)
+
+
+Limit = Annotated[int, Query(ge=1, le=paging.MAX_LIMIT)]
+Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")]
+
+
+def _page(limit: Limit = paging.DEFAULT_LIMIT, cursor: Cursor = None) -> paging.PageRequest:
     return paging.PageRequest(limit, None if cursor is None else paging.decode(cursor))
 
 
 DatabaseDep = Annotated[Database, Depends(_database)]
 SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
+DeviceTimeDep = Annotated[datetime | None, Depends(_device_time)]
 IdempotencyKeyDep = Annotated[str | None, Depends(_idempotency_key)]
 BasedOnDep = Annotated[int, Depends(_based_on)]
+BasedOnIfAnyDep = Annotated[int | None, Depends(_based_on_if_any)]  # of what a PUT may make
 PageDep = Annotated[paging.PageRequest, Depends(_page)]
 
 
@@ -161,11 +198,11 @@ def link_next(request: Request, response: Response, cursor: str | None) -> None:
         response.headers["Link"] = f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'
 
 
-async def read_json(request: Request) -> Any:
-    """The strictly read body. A body that is too large is refused before it has been read whole."""
+async def read_json(request: Request, largest: str = "max_body_bytes") -> Any:
+    """The strictly read body. One beyond the setting named is refused before it has been read whole."""
     if not _JSON.match(request.headers.get("content-type", "")):
         raise UnsupportedFormatError("Send `Content-Type: application/json`.")
-    body = await _read_body(request, request.app.state.settings.max_body_bytes)
+    body = await _read_body(request, getattr(request.app.state.settings, largest))
     if not body:
         raise MalformedError("The body is empty.", faults=(Fault("", "empty", "The body is empty."),))
     return strict_json.parse(body)
@@ -199,6 +236,8 @@ class _ReadRequest(Request):
 class StrictRoute(APIRoute):
     """A route whose body is read strictly before FastAPI sees it."""
 
+    largest = "max_body_bytes"  # the setting that limits the body
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         if self.body_field is None:
@@ -210,10 +249,16 @@ class StrictRoute(APIRoute):
             if secured:
                 await authenticate(request)  # strangers do not get their bodies read
             checked = _ReadRequest(request.scope, request.receive)
-            checked.value = await read_json(request)
+            checked.value = await read_json(request, self.largest)
             return await handler(checked)
 
         return strict
+
+
+class BatchRoute(StrictRoute):
+    """For many things at once."""
+
+    largest = "max_batch_body_bytes"
 
 
 class DirectRoute(APIRoute):
@@ -228,9 +273,12 @@ class DirectRoute(APIRoute):
         async def direct(request: Request) -> Response:
             actor = await authenticate(request)
             require(actor, permission)
-            key = _idempotency_key(request.headers.get("idempotency-key"))
-            form = _validated(model, await read_json(request))
-            return cast("Response", await endpoint(database=database_of(request), actor=actor, form=form, key=key))
+            asked = {
+                "key": _idempotency_key(request.headers.get("idempotency-key")),
+                "device_time": _device_time(request.headers.get("device-time")),
+                "form": _validated(model, await read_json(request)),
+            }
+            return cast("Response", await endpoint(database=database_of(request), actor=actor, **asked))
 
         return direct
 

@@ -12,7 +12,8 @@ AppError
 ├── ConflictError              it contradicts what is stored
 ├── PreconditionRequiredError  a change that does not say which version it is based on
 ├── StaleError                 a change based on a version that is no longer the newest
-└── UnavailableError           try again in a moment
+├── UnavailableError           try again in a moment
+└── DefectError                our own fault, in one part of what was asked
 """
 
 from dataclasses import dataclass
@@ -82,3 +83,7 @@ class StaleError(AppError):
 
 class UnavailableError(AppError):
     retry_after_seconds = 1
+
+
+class DefectError(AppError):
+    pass

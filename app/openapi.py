@@ -23,11 +23,17 @@ TAGS: Final = {
     "assessments": "Check-ins: one filled form each, scored when it is stored, never changed afterwards.",
     "trajectories": "Scores in order, and what they amount to since baseline. Time order is not cause.",
     "episodes": "Courses of treatment: opened, corrected, closed, with every version kept.",
+    "schedules": "What a patient is asked and when: ready-made protocols, schedules of episodes, what is due.",
     "treatment sessions": "Preparation, dosing, integration: planned, moved, done, cancelled.",
     "observations": "Vital signs and dissociation over a session.",
     "adverse events": "What went wrong in or after a session, how bad, and when it was over.",
+    "alerts": "What waits for a person, who saw it, what was done, how long it took. No crisis service: no alert "
+    "never means no risk.",
     "suitability": "A clinic's own checklists and the decisions clinicians took by them. Nothing is decided here.",
     "thresholds": "A clinic's own rules for judging change, beside the published ones.",
+    "webhooks": "Addresses of a clinic's own programs that are told, signed and in ids alone, when something waits.",
+    "clinic": "The clinic itself and what it has decided: quiet hours, corrections by patients, words on safety.",
+    "caseload": "Every patient's latest state, worst first. That nothing is flagged is no all-clear.",
     "check-in links": "Addresses that let one person answer what is due without a login, and nothing else.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",
 }

@@ -146,8 +146,9 @@ CATALOGUE: Final[Mapping[type[AppError], Kind]] = {
     errors.PreconditionRequiredError: PRECONDITION_REQUIRED,
     errors.StaleError: STALE,
     errors.UnavailableError: UNAVAILABLE,
+    errors.DefectError: INTERNAL,
 }
-KINDS: Final = tuple(sorted({*CATALOGUE.values(), METHOD, INTERNAL}, key=lambda kind: (kind.status, kind.slug)))
+KINDS: Final = tuple(sorted({*CATALOGUE.values(), METHOD}, key=lambda kind: (kind.status, kind.slug)))
 _BY_STATUS: Final = {kind.status: kind for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD, TOO_LARGE)}
 
 
@@ -166,6 +167,11 @@ def body(kind: Kind, detail: str, faults: Iterable[Fault] = ()) -> dict[str, Any
         "detail": detail,
         "errors": [{"pointer": f.pointer, "code": f.code, "message": f.message} for f in faults],
     }
+
+
+def body_of(error: AppError) -> dict[str, Any]:
+    """For an error that is one of several things in an answer."""
+    return body(CATALOGUE[type(error)], error.detail, error.faults)
 
 
 def example(kind: Kind) -> dict[str, Any]:

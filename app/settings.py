@@ -43,6 +43,18 @@ class Settings(BaseSettings):
     statement_timeout_ms: int = Field(default=5_000, ge=100, description="Longest a statement may run.")
     lock_timeout_ms: int = Field(default=2_000, ge=100, description="Longest a statement may wait for a lock.")
     max_body_bytes: int = Field(default=65_536, ge=1_024, description="Largest request body.")
+    max_batch_body_bytes: int = Field(
+        default=1_048_576, ge=1_024, description="Largest request body of a batch of check-ins."
+    )
+    webhook_internal_hosts: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9.:\[\], -]*$",
+        description="Hosts inside the network that webhooks may reach, `host` or `host:port`, separated by commas. "
+        "Without a port: 443. All others have to be public.",
+    )
+    webhook_ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) that webhooks trust beside those of the system."
+    )
     public_url: str | None = Field(
         default=None,
         description="Where people reach the service, `https://checkin.clinic.example`: check-in links begin with it. "

@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.audit import record_event
 from app.auth import Actor, Role, parse_token
 from app.ids import new_id
-from app.schemas.assessments import AlertAnswer, AssessmentAnswer, AssessmentSubmit, ContextAnswer
+from app.schemas.assessments import ArrivalAnswer, AssessmentAnswer, AssessmentSubmit, ContextAnswer
 from app.schemas.fields import offset_minutes
 from app.schemas.instruments import ScoreAnswer
 from app.scoring import get_instrument, score
@@ -118,7 +118,6 @@ async def submit_assessment(
         form.taken_at, await find_episodes(session, actor.clinic_id, form.patient_id), instrument.recall_days
     )
     await session.commit()
-    labels = {critical.code: critical.label for critical in instrument.critical_items}
     return AssessmentAnswer(
         **assessment.model_dump(exclude={"instrument", "taken_at_offset_minutes"}),
         instrument=instrument.key,
@@ -130,9 +129,12 @@ async def submit_assessment(
             hours_since_dose=placed.context.hours_since_dose,
             recall_after_dose=placed.context.recall_after_dose,
         ),
-        alerts=[
-            AlertAnswer(code=finding.code, item=finding.item, label=labels[finding.code])
-            for finding in result.critical_items
-            if finding.raised
-        ],
+        arrival=ArrivalAnswer(
+            late=False,
+            hours_after=(assessment.received_at - form.taken_at).total_seconds() / 3600,
+            device_skew_seconds=None,
+            clock_correction_minutes=0,
+        ),
+        alerts=[],
+        safety_text=None,
     )

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from app.embedded_postgres import PostgresAddress
 from app.postgres_binaries import wheel_bin_dir
-from app.services.assessments import INSERT_ASSESSMENT
 from app.settings import Settings
 from benchmarks import checkins, load, pgbench
 from benchmarks.measurement import Requests, measure, percentile
@@ -57,10 +56,12 @@ def test_every_case_stores_what_it_counts(address: PostgresAddress) -> None:
 
 def test_pgbench_runs_the_statement_of_the_service() -> None:
     """Between its parameters the text is the service's, letter for letter, and each parameter is the one meant."""
-    between = re.split(r"\$\d+", INSERT_ASSESSMENT.strip())
+    between = re.split(r"\$\d+", pgbench.INSERT_ASSESSMENT.strip())
     match = re.fullmatch("(.+?)".join(map(re.escape, between)), pgbench.statement(), re.DOTALL)
     assert match is not None
-    assert list(match.groups()) == [pgbench.PARAMETERS[int(n)] for n in re.findall(r"\$(\d+)", INSERT_ASSESSMENT)]
+    assert list(match.groups()) == [
+        pgbench.PARAMETERS[int(n)] for n in re.findall(r"\$(\d+)", pgbench.INSERT_ASSESSMENT)
+    ]
 
 
 def test_an_answer_is_whole_only_with_its_last_byte() -> None:

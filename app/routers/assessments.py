@@ -1,13 +1,16 @@
 """Check-ins: filled forms with their scores."""
 
+import json
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from app import problems
 from app.auth import Actor, Permission
 from app.deps import (
+    BatchRoute,
     DatabaseDep,
+    DeviceTimeDep,
     DirectRoute,
     IdempotencyKeyDep,
     PageDep,
@@ -18,12 +21,14 @@ from app.deps import (
     mark_replayed,
     tag_version,
 )
+from app.errors import AppError
 from app.paging import Position, cut
-from app.schemas.assessments import AlertAnswer, AssessmentAnswer, AssessmentSubmit, ContextAnswer, Status
+from app.routers.assessment_answers import answer_of
+from app.schemas.assessments import AssessmentAnswer, AssessmentSubmit, BatchAnswer, BatchSubmit, Status
 from app.schemas.fields import Id, Page, Timestamp
-from app.schemas.instruments import ScoreAnswer
 from app.services import assessments
-from app.services.assessments import AssessmentFilter, AssessmentInView, ScoredAssessment
+from app.services.assessments import AssessmentFilter
+from app.services.intake import Outcome
 
 router = APIRouter(prefix="/v1/assessments", tags=["assessments"], route_class=StrictRoute)
 
@@ -32,11 +37,11 @@ Writer = Annotated[Actor, Depends(allowed(Permission.WRITE_ASSESSMENTS))]
 
 
 async def submit_assessment(
-    database: DatabaseDep, actor: Writer, form: AssessmentSubmit, key: IdempotencyKeyDep
+    database: DatabaseDep, actor: Writer, form: AssessmentSubmit, key: IdempotencyKeyDep, device_time: DeviceTimeDep
 ) -> Response:
     """Score and store one filled form. Safe to repeat: the same `id` or `Idempotency-Key` is stored once."""
-    found, replayed = await assessments.record_assessment(database, actor, form, key)
-    body = _answer(found).model_dump_json()
+    found, replayed = await assessments.record_assessment(database, actor, form, key, device_time)
+    body = answer_of(found).model_dump_json()
     headers = {"Location": f"{router.prefix}/{found.assessment.id}"}
     response = Response(body, 201, headers, "application/json")
     tag_version(response, found.assessment.version)
@@ -53,6 +58,37 @@ router.add_api_route(
     response_model=AssessmentAnswer,
     route_class_override=DirectRoute,
 )
+
+
+async def submit_batch(
+    database: DatabaseDep, actor: Writer, body: BatchSubmit, key: IdempotencyKeyDep, device_time: DeviceTimeDep
+) -> Response:
+    """Score and store up to 500 forms, each with its own outcome: one that is refused harms no other."""
+    outcomes, replayed = await assessments.record_batch(database, actor, body.assessments, key, device_time)
+    rows = ",".join(_outcome(index, outcome) for index, outcome in enumerate(outcomes))
+    response = Response(f'{{"outcomes":[{rows}]}}', media_type="application/json")
+    mark_replayed(response, replayed=replayed)
+    return response
+
+
+router.add_api_route(
+    "/batch",
+    submit_batch,
+    methods=["POST"],
+    summary="Submit many check-ins",
+    response_model=BatchAnswer,
+    route_class_override=BatchRoute,
+)
+
+
+def _outcome(index: int, outcome: Outcome) -> str:
+    """Put together as text: building the answer of five hundred forms twice would cost as much as storing them."""
+    if isinstance(outcome, AppError):
+        problem = problems.body_of(outcome)
+        return f'{{"index":{index},"status":{problem["status"]},"replayed":false,"problem":{json.dumps(problem)}}}'
+    found, replayed = outcome
+    stored = answer_of(found).model_dump_json()
+    return f'{{"index":{index},"status":201,"replayed":{json.dumps(replayed)},"assessment":{stored}}}'
 
 
 def _filter(
@@ -77,42 +113,11 @@ async def list_assessments(
     found = await assessments.find_assessments(session, actor, wanted, page)
     rows, cursor = cut(found, page, lambda row: Position(row.assessment.taken_at, row.assessment.id))
     link_next(request, response, cursor)
-    return Page(data=[_answer(row) for row in rows], next_cursor=cursor)
+    return Page(data=[answer_of(row) for row in rows], next_cursor=cursor)
 
 
 @router.get("/{assessment_id}", summary="One check-in, newest version")
 async def get_assessment(actor: Reader, session: SessionDep, assessment_id: Id, response: Response) -> AssessmentAnswer:
     found = await assessments.get_assessment(session, actor, assessment_id)
     tag_version(response, found.assessment.version)
-    return _answer(found)
-
-
-def _answer(found: AssessmentInView) -> AssessmentAnswer:
-    assessment, context = found.assessment, found.placed.context
-    return AssessmentAnswer(
-        id=assessment.id,
-        version=assessment.version,
-        status=assessment.status,  # type: ignore[arg-type]  # the table's CHECK holds it to the choices
-        patient_id=assessment.patient_id,
-        instrument=assessment.instrument.key,
-        taken_at=assessment.taken_at,
-        taken_at_offset=assessment.taken_at_offset_minutes,
-        received_at=assessment.received_at,
-        mode=assessment.mode,  # type: ignore[arg-type]  # same
-        language=assessment.language,
-        responses=list(assessment.responses),
-        score=ScoreAnswer.of(assessment.score),
-        context=ContextAnswer(
-            episode_id=None if found.placed.episode_id is None else UUID(found.placed.episode_id),
-            dose_number=context.dose_number,
-            hours_since_dose=context.hours_since_dose,
-            recall_after_dose=context.recall_after_dose,
-        ),
-        alerts=_alerts(assessment),
-    )
-
-
-def _alerts(assessment: ScoredAssessment) -> list[AlertAnswer]:
-    labels = {critical.code: critical.label for critical in assessment.instrument.critical_items}
-    raised = (finding for finding in assessment.score.critical_items if finding.raised)
-    return [AlertAnswer(code=finding.code, item=finding.item, label=labels[finding.code]) for finding in raised]
+    return answer_of(found)

@@ -10,7 +10,7 @@ from app.errors import NotFoundError
 from app.schemas.instruments import InstrumentAnswer, InstrumentSummary, ScoreAnswer, ScoreRequest, ScoreResult
 from app.scoring import UnknownInstrumentError, all_instruments, get_instrument
 from app.scoring.model import Instrument
-from app.services.assessments import score_or_refuse
+from app.services.scored_assessments import score_or_refuse
 
 router = APIRouter(prefix="/v1/instruments", tags=["instruments"], route_class=StrictRoute)
 

@@ -5,10 +5,20 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.auth import Actor, Permission
-from app.deps import IdempotencyKeyDep, PageDep, SessionDep, StrictRoute, allowed, link_next, mark_replayed
+from app.deps import (
+    BasedOnDep,
+    IdempotencyKeyDep,
+    PageDep,
+    SessionDep,
+    StrictRoute,
+    allowed,
+    link_next,
+    mark_replayed,
+    tag_version,
+)
 from app.paging import Position, cut
 from app.schemas.fields import Id, Page
-from app.schemas.patients import PatientAnswer, PatientCreate
+from app.schemas.patients import PatientAnswer, PatientChange, PatientCreate, PatientTimeZoneAnswer
 from app.services import patients
 
 router = APIRouter(prefix="/v1/patients", tags=["patients"], route_class=StrictRoute)
@@ -23,6 +33,7 @@ async def create_patient(
 ) -> PatientAnswer:
     patient, replayed = await patients.record_patient(session, actor, body, key)
     response.headers["Location"] = f"{router.prefix}/{patient.id}"
+    tag_version(response, patient.version)
     mark_replayed(response, replayed=replayed)
     return PatientAnswer.model_validate(patient)
 
@@ -39,5 +50,29 @@ async def list_patients(
 
 
 @router.get("/{patient_id}", summary="One patient")
-async def get_patient(actor: Reader, session: SessionDep, patient_id: Id) -> PatientAnswer:
-    return PatientAnswer.model_validate(await patients.get_patient(session, actor, patient_id))
+async def get_patient(actor: Reader, session: SessionDep, patient_id: Id, response: Response) -> PatientAnswer:
+    found = await patients.get_patient_in_view(session, actor, patient_id)
+    tag_version(response, found.version)
+    return PatientAnswer.model_validate(found)
+
+
+@router.patch("/{patient_id}", summary="Set a patient's time zone, now or for a journey")
+async def amend_patient(
+    actor: Writer,
+    session: SessionDep,
+    patient_id: Id,
+    body: PatientChange,
+    based_on: BasedOnDep,
+    key: IdempotencyKeyDep,
+    response: Response,
+) -> PatientAnswer:
+    made, replayed = await patients.amend_patient(session, actor, patient_id, body, based_on, key)
+    tag_version(response, made.version)
+    mark_replayed(response, replayed=replayed)
+    return PatientAnswer.model_validate(made)
+
+
+@router.get("/{patient_id}/history", summary="Where a patient's clock stood: all versions, newest first")
+async def list_patient_versions(actor: Reader, session: SessionDep, patient_id: Id) -> Page[PatientTimeZoneAnswer]:
+    rows = await patients.find_patient_time_zones(session, actor, patient_id)
+    return Page(data=[PatientTimeZoneAnswer.model_validate(row) for row in rows], next_cursor=None)

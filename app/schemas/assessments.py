@@ -1,12 +1,13 @@
 """One filled form: as it is sent, and as it is answered."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.fields import Answer, Body, Id, InstrumentReference, Language, Offset, Timestamp
+from app.schemas.fields import Answer, Body, DeviceTimestamp, Id, InstrumentReference, Language, Offset
 from app.schemas.instruments import Responses, ScoreAnswer
+from app.schemas.problems import Problem
 
 Mode = Literal["self", "interview", "proxy"]
 Status = Literal["final", "amended", "entered_in_error"]
@@ -35,17 +36,29 @@ class AssessmentSubmit(Body):
     patient_id: Id
     instrument: InstrumentReference
     responses: Responses
-    taken_at: Timestamp
+    taken_at: DeviceTimestamp
     mode: Mode = Field(default="self", description="Who filled it in: the person, an interviewer, or someone for them.")
     language: Language = Field(default="en", description="Language the form was shown in (BCP 47).")
 
 
-class AlertAnswer(Answer):
-    """Something on this form that needs a person's eyes. Tidemark is not a crisis service."""
+class RaisedAlertAnswer(Answer):
+    """An alert that this form keeps up. Its state stands at `/v1/alerts/{id}`. Tidemark is not a crisis service."""
 
-    code: str
-    item: int
+    id: Id
+    kind: str
+    item: int | None
     label: str
+
+
+class ArrivalAnswer(Answer):
+    """How the form came. `taken_at` is by our clock wherever the sender's is known to be wrong."""
+
+    late: bool = Field(description="It arrived more than 24 hours after it was filled in.")
+    hours_after: float = Field(description="from `taken_at` to `received_at`")
+    device_skew_seconds: int | None = Field(
+        description="How far the sender's clock ran ahead of ours, by its `Device-Time`; null when it did not tell."
+    )
+    clock_correction_minutes: int = Field(description="Taken off the sender's `taken_at`; 0 within 5 minutes.")
 
 
 class ContextAnswer(Answer):
@@ -97,7 +110,14 @@ class AssessmentAnswer(Answer):
                     "hours_since_dose": 25.5,
                     "recall_after_dose": 0.0758928571428571,
                 },
+                "arrival": {
+                    "late": False,
+                    "hours_after": 0.0011,
+                    "device_skew_seconds": None,
+                    "clock_correction_minutes": 0,
+                },
                 "alerts": [],
+                "safety_text": None,
             }
         }
     )
@@ -115,4 +135,43 @@ class AssessmentAnswer(Answer):
     responses: list[int | None]
     score: ScoreAnswer
     context: ContextAnswer
-    alerts: list[AlertAnswer] = Field(description="Critical items answered on this form, whatever the total.")
+    arrival: ArrivalAnswer
+    alerts: list[RaisedAlertAnswer] = Field(
+        description="Alerts this form raised and keeps up. That there is none never means that there is no risk."
+    )
+    safety_text: str | None = Field(
+        description="The clinic's own words to show to whoever answered a critical item; null when none was."
+    )
+
+
+MAX_BATCH: Final = 500  # forms
+
+
+def _rows(schema: dict[str, Any]) -> None:
+    """Each row is read for itself, so that one that cannot be read harms no other; it should be a check-in."""
+    schema["properties"]["assessments"]["items"] = {"$ref": "#/components/schemas/AssessmentSubmit"}
+    schema["example"] = {"assessments": [AssessmentSubmit.model_config["json_schema_extra"]["example"]]}  # type: ignore[index]  # as written above
+
+
+class BatchSubmit(Body):
+    """Many check-ins at once."""
+
+    model_config = ConfigDict(json_schema_extra=_rows)
+
+    assessments: list[Any] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class BatchOutcome(Answer):
+    """What became of one row: a stored form, or the problem it met."""
+
+    index: int = Field(description="place of the row, from 0")
+    status: int = Field(description="as the row alone would have been answered")
+    replayed: bool = Field(description="It was stored before.")
+    assessment: AssessmentAnswer | None
+    problem: Problem | None
+
+
+class BatchAnswer(Answer):
+    """An outcome for each row, in their order."""
+
+    outcomes: list[BatchOutcome]

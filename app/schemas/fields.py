@@ -9,7 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from app.schemas.faults import FieldError
 
-EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)  # before any of the instruments; a reset clock reads 1970
+EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)  # before any of the instruments
+RESET_CLOCK: Final = datetime(1970, 1, 1, tzinfo=UTC)  # what a device reads that has lost its time
+LATEST_CLOCK: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -30,17 +32,30 @@ class Answer(BaseModel):
 
 
 def _parse_time(value: Any) -> datetime:
+    time = _parse_any_time(value)
+    if time < EARLIEST:
+        raise FieldError("too_long_ago", "The time lies before 1990; is the clock of the device right?")
+    return time
+
+
+def _parse_device_time(value: Any) -> datetime:
+    """As a device shows it, right or wrong: what it means is decided when its clock is known."""
+    time = _parse_any_time(value)
+    if time < RESET_CLOCK:
+        raise FieldError("too_long_ago", "The time lies before 1970, which no device's clock shows.")
+    return time
+
+
+def _parse_any_time(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         raise FieldError("not_a_time", "Write a time as RFC 3339 with its offset, 2026-01-31T08:00:00+01:00.")
     try:
         time = datetime.fromisoformat(value.upper())
-        in_range = time.astimezone(UTC) >= EARLIEST
+        time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise FieldError("not_a_time", "There is no such time.") from None
-    if not in_range:
-        raise FieldError("too_long_ago", "The time lies before 1990; is the clock of the device right?")
     return time
 
 
@@ -59,6 +74,9 @@ def _show_offset(minutes: int) -> str:
 
 Timestamp = Annotated[
     datetime, BeforeValidator(_parse_time), Field(strict=False, examples=["2026-11-20T19:30:00-07:00"])
+]
+DeviceTimestamp = Annotated[
+    datetime, BeforeValidator(_parse_device_time), Field(strict=False, examples=["2026-11-20T19:30:00-07:00"])
 ]
 Id = Annotated[UUID, BeforeValidator(parse_id), Field(strict=False)]
 Offset = Annotated[int, PlainSerializer(_show_offset, return_type=str), Field(examples=["-07:00"])]

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.fields import Answer, Body, Id, ShortText
+from app.schemas.fields import Answer, Body, Id, Offset, ShortText, Timestamp
+from app.schemas.versions import Change
 
 
 class PatientCreate(Body):
@@ -15,6 +16,23 @@ class PatientCreate(Body):
     external_ref: ShortText | None = Field(default=None, description="The clinic's own number of this person.")
 
 
+class PatientChange(Change):
+    """Where the patient's clock stands from some time on: quiet hours and times of day follow it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "time_zone": "Europe/Lisbon",
+                "time_zone_from": "2026-12-18T06:00:00-07:00",
+                "reason": "travels until January",
+            }
+        }
+    )
+
+    time_zone: ShortText = Field(description="IANA name")
+    time_zone_from: Timestamp | None = Field(default=None, description="Default: now. At most a year ahead.")
+
+
 class PatientAnswer(Answer):
     model_config = ConfigDict(
         json_schema_extra={
@@ -22,6 +40,8 @@ class PatientAnswer(Answer):
                 "id": "019a9c1e-5a00-7c3e-8b1a-1f2e3d4c5b6a",
                 "external_ref": "chart-4711",
                 "created_at": "2026-11-20T19:30:00Z",
+                "version": 1,
+                "time_zone": "America/Denver",
             }
         }
     )
@@ -29,3 +49,31 @@ class PatientAnswer(Answer):
     id: Id
     external_ref: str | None
     created_at: datetime
+    version: int
+    time_zone: str = Field(description="in force now: the clinic's, until the patient has one")
+
+
+class PatientTimeZoneAnswer(Answer):
+    """One version of where a patient's clock stands. Version 1 is the clinic's zone."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "version": 2,
+                "time_zone": "Europe/Lisbon",
+                "time_zone_from": "2026-12-18T13:00:00Z",
+                "time_zone_from_offset": "-07:00",
+                "recorded_at": "2026-11-20T19:31:00Z",
+                "recorded_by": "019a9c1e-0000-7000-8000-00000000000a",
+                "reason": "travels until January",
+            }
+        }
+    )
+
+    version: int
+    time_zone: str
+    time_zone_from: datetime | None = Field(validation_alias="valid_from", description="null: from the beginning")
+    time_zone_from_offset: Offset = Field(validation_alias="valid_from_offset_minutes")
+    recorded_at: datetime = Field(description="of version 1: when the patient was added")
+    recorded_by: Id | None = Field(description="id of the token; null on version 1")
+    reason: str | None = Field(description="null on version 1")

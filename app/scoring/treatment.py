@@ -104,6 +104,9 @@ class NoBaseline:
     reason: BaselineReason
 
 
+NO_COURSE: Final = NoBaseline(BaselineRule.FIRST, BaselineReason.NOT_FOUND)  # where single forms are looked at
+
+
 def numbered(doses: Iterable[Dose]) -> tuple[NumberedDose, ...]:
     """The doses of one episode in the order they started, numbered from 1; ties by id.
 
@@ -263,6 +266,27 @@ def choose_baseline(
     else:
         found = _first([point for point in points if point.id == assessment_id], BaselineReason.NOT_FOUND)
     return Baseline(found, rule) if isinstance(found, Point) else NoBaseline(rule, found)
+
+
+def usual_baseline(points: Iterable[Point], doses: Iterable[Dose]) -> Baseline | NoBaseline:
+    """The baseline when nobody asks for a certain one: before the first dose; the first form while there is no dose.
+
+    Units and range: as `choose_baseline`. Missing data: as there.
+
+    Raises:
+        ValueError: a time has no offset.
+
+    Source: judgement.
+
+    >>> from datetime import UTC
+    >>> from app.scoring.model import Validity
+    >>> form = Point("a", datetime(2026, 1, 1, tzinfo=UTC), 18, Validity.VALID)
+    >>> usual_baseline([form], []).rule, usual_baseline([form], [Dose("d", form.at + DAY)]).rule
+    (<BaselineRule.FIRST: 'first'>, <BaselineRule.PRE_TREATMENT: 'pre_treatment'>)
+    """
+    first_dose_at = min((instant(dose.started_at) for dose in doses), default=None)
+    rule = BaselineRule.FIRST if first_dose_at is None else BaselineRule.PRE_TREATMENT
+    return choose_baseline(points, rule, first_dose_at=first_dose_at)
 
 
 def _before_treatment(

@@ -18,7 +18,7 @@ from app.schemas.check_in_links import CheckInSubmit
 from app.scoring import get_instrument
 from app.scoring.model import Instrument
 from app.services import assessments
-from app.services.assessments import AssessmentInView
+from app.services.scored_assessments import AssessmentInView
 from app.services.check_in_links import dead_link, get_check_in_link, lock_link, spend_try
 from app.tables import Assessment, ClinicRules, ExpectedCheckIn
 

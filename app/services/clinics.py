@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from sqlmodel import select
 
@@ -10,13 +9,13 @@ from app.auth import Role, new_token
 from app.db import Database
 from app.errors import Fault, InvalidError, NotFoundError
 from app.ids import new_id
+from app.services.time_zones import zone_faults
 from app.tables import ApiToken, Clinic, Patient
 
 
 async def record_clinic(database: Database, name: str, time_zone: str) -> Clinic:
-    if time_zone not in available_timezones():
-        fault = Fault("/time_zone", "unknown_time_zone", "Write an IANA name, Europe/Berlin.")
-        raise InvalidError("There is no such time zone.", faults=(fault,))
+    if faults := tuple(zone_faults(time_zone)):
+        raise InvalidError("There is no such time zone.", faults=faults)
     if not name.strip():
         raise InvalidError("A clinic needs a name.", faults=(Fault("/name", "string_too_short", "The text is empty."),))
     clinic = Clinic(clinic_id=new_id(), name=name.strip(), time_zone=time_zone, created_at=datetime.now(UTC))

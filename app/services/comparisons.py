@@ -22,7 +22,8 @@ from app.scoring.treatment import (
     NoBaseline,
     choose_baseline,
 )
-from app.services.trajectories import PatientTrajectory, TrajectoryRequest, get_trajectory, whole
+from app.services.patient_records import whole
+from app.services.trajectories import PatientTrajectory, TrajectoryRequest, get_trajectory
 
 _MODALITY: Final = "SELECT modality FROM episode WHERE clinic_id = $1 AND id = $2 ORDER BY version DESC LIMIT 1"
 

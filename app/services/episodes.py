@@ -17,6 +17,7 @@ from app.paging import PageRequest
 from app.schemas.episodes import EpisodeChange, EpisodeContent, EpisodeCreate
 from app.services import versions
 from app.services.clock import future_faults
+from app.services.derivation import rederive_patient
 from app.services.patients import get_patient
 from app.tables import EpisodeOfCare, TreatmentSession
 
@@ -38,6 +39,7 @@ async def open_episode(
         entered_in_error=False,
     )
     await versions.store(session, actor, row, "episode.create")
+    await rederive_patient(session, actor, patient_id, now)
     return row, False
 
 
@@ -55,6 +57,7 @@ async def amend_episode(
     following = versions.following(current, actor, now, change.reason)
     row = EpisodeOfCare(**following | versions.columns(EpisodeOfCare, content))
     await versions.store(session, actor, row, "episode.amend")
+    await rederive_patient(session, actor, row.patient_id, now)
     return row, False
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -50,3 +51,23 @@ async def claim_key(
     if stored.fingerprint != content:
         raise KeyReusedError("This Idempotency-Key was used for other content.")
     return stored.resource_id
+
+
+_CLAIM = """
+INSERT INTO idempotency_key (clinic_id, principal_id, key, fingerprint, resource_id, created_at)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+"""
+_CLAIMED = (
+    "SELECT fingerprint, resource_id FROM idempotency_key WHERE clinic_id = $1 AND principal_id = $2 AND key = $3"
+)
+
+
+async def claim_on(
+    connection: asyncpg.Connection, actor: Actor, key: str, content: bytes, resource_id: UUID, at: datetime
+) -> UUID:
+    """As `claim_key`, on a raw connection."""
+    await connection.execute(_CLAIM, actor.clinic_id, actor.token_id, key, content, resource_id, at)
+    stored = await connection.fetchrow(_CLAIMED, actor.clinic_id, actor.token_id, key)
+    if stored["fingerprint"] != content:
+        raise KeyReusedError("This Idempotency-Key was used for other content.")
+    return UUID(bytes=stored["resource_id"].bytes)

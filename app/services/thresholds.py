@@ -16,7 +16,7 @@ from app.paging import PageRequest
 from app.schemas.thresholds import ThresholdCreate, ThresholdRetirement
 from app.scoring.model import Inequality, Instrument, Threshold, ThresholdKind
 from app.services import versions
-from app.services.assessments import known_instrument
+from app.services.scored_assessments import known_instrument
 
 _FIND: Final = """
 SELECT rule, code, kind, inequality, value, population, source

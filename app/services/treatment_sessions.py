@@ -12,6 +12,7 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.treatment_sessions import TreatmentSessionChange, TreatmentSessionContent, TreatmentSessionCreate
 from app.services import session_rules, versions
+from app.services.derivation import rederive_patient
 from app.services.episodes import get_episode
 from app.services.suitability import ScreenInForce, Standing, find_screens, standing_at
 from app.tables import EpisodeOfCare, TreatmentSession
@@ -45,6 +46,7 @@ async def record_treatment_session(
         moved=False,
     )
     await versions.store(session, actor, row, "treatment_session.create")
+    await rederive_patient(session, actor, row.patient_id, now)
     return await _in_view(session, actor, row), False
 
 
@@ -65,6 +67,7 @@ async def amend_treatment_session(
     row = TreatmentSession(**following | versions.columns(TreatmentSession, content))
     row.moved = current.moved or row.scheduled_at != current.scheduled_at
     await versions.store(session, actor, row, "treatment_session.amend")
+    await rederive_patient(session, actor, row.patient_id, now)
     return await _in_view(session, actor, row), False
 
 

@@ -22,9 +22,10 @@ from app.schemas.fields import Body, offset_minutes
 from app.schemas.limits import MAX_VERSIONS
 from app.schemas.versions import Change
 from app.services.idempotency import claim_key, fingerprint
-from app.tables import Versioned
+from app.tables import Assessment, Versioned
 
-Row = TypeVar("Row", bound=Versioned)
+Kept = Versioned | Assessment  # a form says `received_at` where the others say `recorded_at`
+Row = TypeVar("Row", bound=Kept)
 Content = TypeVar("Content", bound=Body)
 
 
@@ -75,7 +76,7 @@ def superseded(table: Any) -> Any:
     )
 
 
-def _absent(table: type[Versioned]) -> NotFoundError:
+def _absent(table: type[Any]) -> NotFoundError:
     return NotFoundError(f"There is no such {str(table.__tablename__).replace('_', ' ')}.")
 
 
@@ -96,13 +97,21 @@ async def is_replayed(
     session: AsyncSession, actor: Actor, operation: str, id_: UUID, based_on: int, change: Change, key: str | None
 ) -> bool:
     """Whether this change was made before; what it made then is the version after `based_on`."""
-    asked = {"id": str(id_), "based_on": based_on, **change.model_dump(mode="json", exclude_unset=True)}
-    return await find_replayed(session, actor, operation, asked, key, new_id()) is not None
+    return await find_replayed(session, actor, operation, asked_for(id_, based_on, change), key, new_id()) is not None
+
+
+def asked_for(id_: UUID, based_on: int, change: Change) -> dict[str, Any]:
+    """A change as its fingerprint is made of it."""
+    return {"id": str(id_), "based_on": based_on, **change.model_dump(mode="json", exclude_unset=True)}
 
 
 async def get_unchanged(session: AsyncSession, table: type[Row], actor: Actor, id_: UUID, based_on: int) -> Row:
     """The current version, if it is still the one a change is based on. Raises NotFoundError, StaleError."""
-    current = await get_current(session, table, actor, id_)
+    return unchanged(await get_current(session, table, actor, id_), based_on)
+
+
+def unchanged(current: Row, based_on: int) -> Row:
+    """The current version itself. Raises StaleError when a change is based on another."""
     if current.version != based_on:
         raise _stale()
     if current.version >= MAX_VERSIONS:
@@ -116,21 +125,29 @@ def first(actor: Actor, id_: UUID, at: datetime) -> dict[str, Any]:
     return {"clinic_id": actor.clinic_id, "id": id_, "version": 1, **author}
 
 
-def following(current: Versioned, actor: Actor, at: datetime, reason: str) -> dict[str, Any]:
+def default(clinic_id: UUID, id_: UUID, since: datetime) -> dict[str, Any]:
+    """What a first version says of itself that nobody recorded and no table holds: changes begin with version 2."""
+    author = {"recorded_at": since, "recorded_by": None, "reason": None}
+    return {"clinic_id": clinic_id, "id": id_, "version": 1, **author}
+
+
+def following(current: Kept, actor: Actor, at: datetime, reason: str) -> dict[str, Any]:
     """The version after `current`: the same but for who wrote it, when and why."""
-    author = {"recorded_at": at, "recorded_by": actor.token_id, "reason": reason}
+    author = {_time_of(current): at, "recorded_by": actor.token_id, "reason": reason}
     return {**current.model_dump(), "version": current.version + 1, **author}
 
 
-async def store(
-    session: AsyncSession, actor: Actor, row: Versioned, action: str, clash: AppError | None = None
-) -> None:
+async def store(session: AsyncSession, actor: Actor, row: Kept, action: str, clash: AppError | None = None) -> None:
     """The row and its place in the trail. Of two parallel writers of one version the second one gets `clash`."""
     values = insert(type(row)).values(**row.model_dump()).on_conflict_do_nothing()
     if (await session.exec(values.returning(col(type(row).version)))).first() is None:
         raise clash or _stale()
     subject_id = getattr(row, "patient_id", None)
-    record_event(session, actor, action, at=row.recorded_at, subject_id=subject_id, resource_id=row.id)
+    record_event(session, actor, action, at=getattr(row, _time_of(row)), subject_id=subject_id, resource_id=row.id)
+
+
+def _time_of(row: Kept) -> str:
+    return "received_at" if isinstance(row, Assessment) else "recorded_at"
 
 
 def _stale() -> StaleError:
@@ -140,12 +157,12 @@ def _stale() -> StaleError:
 # --- Content ----------------------------------------------------------------------------------------------------------
 
 
-def columns(table: type[Versioned], content: Body) -> dict[str, Any]:
+def columns(table: type[Kept], content: Body) -> dict[str, Any]:
     """The content as a table keeps it: each time in UTC with its offset beside it."""
     return dict(_columns(table, content))
 
 
-def _columns(table: type[Versioned], content: Body) -> Iterator[tuple[str, Any]]:
+def _columns(table: type[Kept], content: Body) -> Iterator[tuple[str, Any]]:
     for name, value in content:
         if f"{name}_offset_minutes" in table.model_fields:
             yield name, None if value is None else value.astimezone(UTC)
@@ -154,12 +171,12 @@ def _columns(table: type[Versioned], content: Body) -> Iterator[tuple[str, Any]]
             yield name, value
 
 
-def stored(row: Versioned, content: type[Body]) -> dict[str, Any]:
+def stored(row: Kept, content: type[Body]) -> dict[str, Any]:
     """The other way round: what a client would have sent to get this row."""
     return {name: _sent(row, name) for name in content.model_fields if hasattr(row, name)}
 
 
-def _sent(row: Versioned, name: str) -> Any:
+def _sent(row: Kept, name: str) -> Any:
     value, minutes = getattr(row, name), getattr(row, f"{name}_offset_minutes", None)
     return value if value is None or minutes is None else value.astimezone(timezone(timedelta(minutes=minutes)))
 

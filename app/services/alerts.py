@@ -1,0 +1,118 @@
+"""What people do about alerts: see them, acknowledge them, say what was done."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import tuple_
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app import tables
+from app.audit import record_event
+from app.auth import Actor
+from app.db import driver_connection
+from app.errors import ConflictError, NotFoundError, StaleError
+from app.ids import new_id
+from app.paging import PageRequest
+from app.schemas.alerts import Acknowledgement, Resolution
+from app.scoring.alerting import AlertFact, AlertKind, AlertStatus
+from app.services.alert_states import AlertHistory, AlertStep, find_alert_histories, store_steps
+from app.services.locks import lock_patient
+from app.services.versions import find_replayed
+
+WAITING: Final = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFilter:
+    statuses: Sequence[AlertStatus] = WAITING
+    kind: AlertKind | None = None
+    patient_id: UUID | None = None
+
+
+async def find_alerts(
+    session: AsyncSession, actor: Actor, wanted: AlertFilter, page: PageRequest
+) -> Sequence[tables.Alert]:
+    """Longest waiting first, so that nobody waits unseen; one row more than the page holds, if there is one."""
+    at, id_ = col(tables.Alert.raised_at), col(tables.Alert.id)
+    query = select(tables.Alert).where(tables.Alert.clinic_id == actor.clinic_id, *_conditions(wanted))
+    if page.after is not None:
+        query = query.where(tuple_(at, id_) > (page.after.at, page.after.id))
+    return (await session.exec(query.order_by(at, id_).limit(page.limit + 1))).all()
+
+
+async def get_alert(session: AsyncSession, actor: Actor, alert_id: UUID) -> AlertHistory:
+    return await _get(await driver_connection(session), actor, alert_id)
+
+
+async def acknowledge_alert(
+    session: AsyncSession, actor: Actor, alert_id: UUID, content: Acknowledgement, based_on: int, key: str | None
+) -> tuple[AlertHistory, bool]:
+    """The alert as seen by a person, and whether this was a repeat of an earlier call."""
+    return await _add(session, actor, alert_id, "acknowledge", content, based_on, key)
+
+
+async def resolve_alert(
+    session: AsyncSession, actor: Actor, alert_id: UUID, content: Resolution, based_on: int, key: str | None
+) -> tuple[AlertHistory, bool]:
+    """The alert as dealt with, and whether this was a repeat. What nobody had acknowledged is acknowledged with it."""
+    return await _add(session, actor, alert_id, "resolve", content, based_on, key)
+
+
+async def _add(
+    session: AsyncSession,
+    actor: Actor,
+    alert_id: UUID,
+    verb: str,
+    content: Acknowledgement | Resolution,
+    based_on: int,
+    key: str | None,
+) -> tuple[AlertHistory, bool]:
+    connection = await driver_connection(session)
+    asked = {"id": str(alert_id), "based_on": based_on, **content.model_dump(mode="json")}
+    if await find_replayed(session, actor, f"alert.{verb}", asked, key, new_id()) is not None:
+        return (await _get(connection, actor, alert_id)).until(based_on + 1), True
+    before = await _get(connection, actor, alert_id)
+    await lock_patient(session, before.subject.patient_id)
+    before = await _get(connection, actor, alert_id)  # again: from here on nothing can come between
+    _refuse_unless_due(before, verb, based_on)
+    after = AlertHistory(before.subject, (*before.steps, _step(before, actor, verb, content)))
+    await store_steps(connection, actor.clinic_id, [(after, 1)])
+    at, patient_id = after.steps[-1].fact.at, after.subject.patient_id
+    record_event(session, actor, f"alert.{verb}", at=at, subject_id=patient_id, resource_id=alert_id)
+    return after, False
+
+
+async def _get(connection: asyncpg.Connection, actor: Actor, alert_id: UUID) -> AlertHistory:
+    found = await find_alert_histories(connection, actor.clinic_id, [alert_id])
+    if not found:
+        raise NotFoundError("There is no such alert.")
+    return found[0]
+
+
+def _refuse_unless_due(alert: AlertHistory, verb: str, based_on: int) -> None:
+    """Nobody acknowledges what they have not seen: a new cause in the meantime is another version."""
+    if alert.version != based_on:
+        raise StaleError("Something happened to this alert since you read it. Read it again, then decide.")
+    due = (AlertStatus.OPEN,) if verb == "acknowledge" else WAITING
+    if (status := alert.state.status) not in due:
+        raise ConflictError(f"The alert is {status.value} already.")
+
+
+def _step(before: AlertHistory, actor: Actor, verb: str, content: Acknowledgement | Resolution) -> AlertStep:
+    at = max(datetime.now(UTC), before.steps[-1].fact.at)  # clocks of two servers may differ; the order does not
+    fact = AlertFact("acknowledged" if verb == "acknowledge" else "resolved", at, None)
+    action = content.action if isinstance(content, Resolution) else None
+    return AlertStep(before.version + 1, fact, actor_id=actor.token_id, action=action, note=content.note)
+
+
+def _conditions(wanted: AlertFilter) -> Iterator[Any]:
+    yield col(tables.Alert.status).in_([status.value for status in wanted.statuses])
+    if wanted.kind is not None:
+        yield col(tables.Alert.kind) == wanted.kind.value
+    if wanted.patient_id is not None:
+        yield col(tables.Alert.patient_id) == wanted.patient_id
