@@ -18,19 +18,11 @@ from app.schemas.check_in_links import CheckInSubmit
 from app.scoring import get_instrument
 from app.scoring.model import Instrument
 from app.services import assessments
-from app.services.scored_assessments import AssessmentInView
 from app.services.check_in_links import dead_link, get_check_in_link, lock_link, spend_try
-from app.tables import Assessment, ClinicRules, ExpectedCheckIn
+from app.services.scored_assessments import AssessmentInView
+from app.tables import Assessment, ExpectedCheckIn
 
 MOST_FORMS: Final = 20  # at once; no plan asks for more
-
-DEFAULT_SAFETY_TEXT: Final = """\
-Thank you for telling us how you feel. You do not have to be alone with this.
-
-If you might act on thoughts of hurting yourself, or are in danger, call your local emergency number now, \
-or go to the nearest emergency department.
-
-Tell someone near you. Do not wait for an answer from here: your clinic may not see this right away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +79,7 @@ async def record_answer(
             await spend_try(session, actor)
         if not isinstance(outcome, AppError):
             found, replayed = outcome
-            return await _received(session, actor, found), replayed
+            return Received(found.assessment.id, found.assessment.received_at, found.safety_text), replayed
     raise outcome
 
 
@@ -138,16 +130,3 @@ def _form(actor: Actor, sent: CheckInSubmit, instrument: str) -> AssessmentSubmi
     return AssessmentSubmit.model_validate(
         content | {"patient_id": actor.patient_id, "instrument": instrument, "mode": "self"}
     )
-
-
-async def _received(session: AsyncSession, actor: Actor, found: AssessmentInView) -> Received:
-    form = found.assessment
-    raised = any(finding.raised for finding in form.score.critical_items)
-    return Received(form.id, form.received_at, await _safety_text(session, actor) if raised else None)
-
-
-async def _safety_text(session: AsyncSession, actor: Actor) -> str:
-    """The clinic's own words, ours where it has written none."""
-    query = select(ClinicRules.safety_text).where(ClinicRules.clinic_id == actor.clinic_id)
-    own = (await session.exec(query.order_by(col(ClinicRules.version).desc()).limit(1))).first()
-    return own or DEFAULT_SAFETY_TEXT

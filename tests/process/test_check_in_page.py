@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from app.db import Database
-from app.services.check_ins_by_link import DEFAULT_SAFETY_TEXT
+from app.services.clinic_rules import DEFAULTS
 from tests.api.check_ins import expect
 from tests.process.browser import PROGRAM, Page, opened_page
 from tests.process.conftest import Site
@@ -159,7 +159,7 @@ async def test_the_safety_text_is_not_missed(site: Site, stored: Database, page:
     page.until(VISIBLE.format("safety"))
     assert focused(page) == "safety-title"
     assert not page.run(VISIBLE.format("form"))
-    assert "".join(DEFAULT_SAFETY_TEXT.split()) in "".join(page.text().split())
+    assert "".join(DEFAULTS["safety_text"].split()) in "".join(page.text().split())
     click(page, "go-on")
     choose(page, 0, 0)
     click(page, "send")
