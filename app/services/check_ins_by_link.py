@@ -20,17 +20,9 @@ from app.scoring.model import Instrument
 from app.services import assessments
 from app.services.check_in_links import dead_link, get_check_in_link, lock_link, spend_try
 from app.services.scored_assessments import AssessmentInView
-from app.tables import Assessment, ClinicRules, ExpectedCheckIn, IdempotencyKey
+from app.tables import Assessment, ExpectedCheckIn
 
 MOST_FORMS: Final = 20  # at once; no plan asks for more
-
-DEFAULT_SAFETY_TEXT: Final = """\
-Thank you for telling us how you feel. You do not have to be alone with this.
-
-If you might act on thoughts of hurting yourself, or are in danger, call your local emergency number now, \
-or go to the nearest emergency department.
-
-Tell someone near you. Do not wait for an answer from here: your clinic may not see this right away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +71,7 @@ async def record_answer(
     async with database.session(actor.clinic_id, actor.patient_id) as session:
         await _lock_expected(session, sent.expected_id)
         link = await lock_link(session, actor)
-        known = await _known_instrument(session, actor, sent, key)
+        known = await _known_instrument(session, actor, sent.id)
         if link.state != "active" and not (known and link.state == "used_up"):
             raise dead_link()
         outcome = await _stored_or_refused(database, session, actor, sent, known, key)
@@ -87,7 +79,7 @@ async def record_answer(
             await spend_try(session, actor)
         if not isinstance(outcome, AppError):
             found, replayed = outcome
-            return await _received(session, actor, found), replayed
+            return Received(found.assessment.id, found.assessment.received_at, found.safety_text), replayed
     raise outcome
 
 
@@ -110,18 +102,10 @@ async def _lock_expected(session: AsyncSession, expected_id: UUID) -> None:
     await session.exec(select(lock))
 
 
-async def _known_instrument(session: AsyncSession, actor: Actor, sent: CheckInSubmit, key: str | None) -> str | None:
-    """Of the form stored before under this id or key; that its check-in is no longer due must not refuse a repeat."""
-    known_id = sent.id
-    if key is not None:
-        claimed = select(IdempotencyKey.resource_id).where(
-            IdempotencyKey.clinic_id == actor.clinic_id,
-            IdempotencyKey.principal_id == actor.token_id,
-            IdempotencyKey.key == key,
-        )
-        known_id = (await session.exec(claimed)).first() or sent.id
+async def _known_instrument(session: AsyncSession, actor: Actor, form_id: UUID) -> str | None:
+    """Of the form stored before under this id; that its check-in is no longer due must not refuse a repeat."""
     stored = select(Assessment.instrument).where(
-        Assessment.clinic_id == actor.clinic_id, Assessment.id == known_id, Assessment.version == 1
+        Assessment.clinic_id == actor.clinic_id, Assessment.id == form_id, Assessment.version == 1
     )
     return (await session.exec(stored)).first()
 
@@ -146,16 +130,3 @@ def _form(actor: Actor, sent: CheckInSubmit, instrument: str) -> AssessmentSubmi
     return AssessmentSubmit.model_validate(
         content | {"patient_id": actor.patient_id, "instrument": instrument, "mode": "self"}
     )
-
-
-async def _received(session: AsyncSession, actor: Actor, found: AssessmentInView) -> Received:
-    form = found.assessment
-    raised = any(finding.raised for finding in form.score.critical_items)
-    return Received(form.id, form.received_at, await _safety_text(session, actor) if raised else None)
-
-
-async def _safety_text(session: AsyncSession, actor: Actor) -> str:
-    """The clinic's own words, ours where it has written none."""
-    query = select(ClinicRules.safety_text).where(ClinicRules.clinic_id == actor.clinic_id)
-    own = (await session.exec(query.order_by(col(ClinicRules.version).desc()).limit(1))).first()
-    return own or DEFAULT_SAFETY_TEXT

@@ -198,12 +198,12 @@ async function deliver() {
   byId("missing").hidden = byId("trouble").hidden = true;
   freeze(true);
   byId("send").textContent = "Sending…";
-  try {
-    arrived(await askPatiently("check-in/forms", sending));
-  } catch (error) {
-    if (error instanceof Refused) refused(error.status);
-    else keepForLater();
-  }
+  const sent = sending;
+  const [answer, error] = await askPatiently("check-in/forms", sent).then((told) => [told, null], (trouble) => [null, trouble]);
+  if (sending !== sent) return; // another link was opened meanwhile
+  if (error === null) arrived(answer);
+  else if (error instanceof Refused) refused(error.status);
+  else keepForLater();
 }
 
 /** The form stays frozen: whether it arrived is not known, and other answers under its id would be refused. */
@@ -265,12 +265,17 @@ async function start() {
   waiting = [];
   sending = null;
   tell("One moment", "Looking up what is due.");
+  const asked = token;
+  let due = [];
   try {
-    waiting = (await askPatiently("check-in")).forms;
+    due = (await askPatiently("check-in")).forms;
   } catch (error) {
+    if (token !== asked) return undefined;
     if (error instanceof Refused) return tell(...DEAD_LINK);
     return tell("No connection", OFFLINE, { again: start });
   }
+  if (token !== asked) return undefined; // another link was opened meanwhile
+  waiting = due;
   total = waiting.length;
   if (total === 0) return tell("Nothing is due now", "You have answered everything, or it is not time yet.");
   return showForm();

@@ -15,11 +15,12 @@ from app.db import Database
 from app.errors import ForbiddenError, UnavailableError
 from app.ids import new_id
 from app.services import assessments
-from app.services.check_ins_by_link import DEFAULT_SAFETY_TEXT
+from app.services.clinic_rules import DEFAULTS
 from app.services.clinics import record_token
 from app.settings import Settings
 from tests.api.check_ins import expect, fill
-from tests.api.treatment import assert_closed_to, assert_foreign_is_absent, assert_refused, events
+from tests.api.schedules import plan
+from tests.api.treatment import add_episode, assert_closed_to, assert_foreign_is_absent, assert_refused, events
 from tests.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -292,6 +293,25 @@ async def test_an_answer_is_a_check_in_of_that_patient(
     assert (event["actor_role"], str(event["actor_id"]), str(event["subject_id"])) == ("link", link["id"], patient_id)
 
 
+async def test_a_schedule_is_answered_by_link(api: Api, patient_id: str, bearer: Bearer) -> None:
+    """What a real schedule makes due is shown, filled by the answer in the same breath, and due no more."""
+    opened_at = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    episode = await add_episode(api, patient_id, opened_at=opened_at)
+    window = {"opens_hours": -1, "overdue_hours": 24, "closes_hours": 48}
+    entry = {"code": "start", "instrument": "phq-9", "anchor": "episode", "after": {"hours": 0}, "window": window}
+    await plan(api, episode["id"], entry, entry | {"code": "later", "after": {"days": 30}})
+    (form,) = (await bearer.due()).json()["forms"]
+    sent = filled(form["expected_id"])
+    first, again = await bearer.answer(**sent), await bearer.answer(**sent)
+    assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
+    assert (await bearer.due()).json()["forms"] == []
+    assert (await bearer.answer(form["expected_id"])).status_code == 409
+    due = (await api.http.get(f"/v1/patients/{patient_id}/due", params={"status": "received"})).json()
+    filled_by = {row["id"]: (row["status"], row["assessment_id"]) for row in due["data"]}
+    assert filled_by[form["expected_id"]] == ("received", sent["id"])
+    assert len(await stored_forms(api, patient_id)) == 1
+
+
 @pytest.mark.parametrize("key", [None, "phone-1"])
 async def test_a_repeat_is_answered_alike_and_costs_nothing(
     api: Api, database: Database, patient_id: str, bearer: Bearer, link: dict[str, Any], key: str | None
@@ -418,7 +438,7 @@ async def test_the_safety_text_comes_with_a_critical_answer(
     api: Api, database: Database, patient_id: str, bearer: Bearer
 ) -> None:
     """At the threshold of item 9 and above, whatever the total; told again with a repeat."""
-    for value, expected_text in ((0, None), (1, DEFAULT_SAFETY_TEXT), (3, DEFAULT_SAFETY_TEXT), (None, None)):
+    for value, expected_text in ((0, None), (1, DEFAULTS["safety_text"]), (3, DEFAULTS["safety_text"]), (None, None)):
         sent = filled(await expect(database, api.clinic_id, patient_id)) | {"responses": [0] * 8 + [value]}
         answers = [await bearer.answer(**sent) for _ in range(2)]
         assert [answer.json()["safety_text"] for answer in answers] == [expected_text] * 2, value
@@ -464,6 +484,9 @@ async def test_dead_links_answer_alike_and_store_nothing(
     assert [answer.status_code for answer in answers] == [401] * 10
     assert {answer.headers["www-authenticate"] for answer in answers} == {"Bearer"}
     assert len({answer.json()["detail"] for answer in answers}) == 1
+    for dead in (expired, revoked):
+        elsewhere = await anonymous.get("/v1/patients", headers=Bearer(anonymous, dead).headers)
+        assert elsewhere.status_code == 401
     assert await stored_forms(api, patient_id) == []
     states = {row["id"]: row["state"] for row in (await api.http.get(links_of(patient_id))).json()["data"]}
     named = {"expired": expired, "revoked": revoked, "used_up": used_up}
@@ -510,7 +533,7 @@ async def test_the_last_answer_can_be_repeated(
     sent = filled(await expect(database, api.clinic_id, patient_id)) | {"responses": AT_RISK}
     first, again = await bearer.answer(**sent), await bearer.answer(**sent)
     assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
-    assert again.json()["safety_text"] == DEFAULT_SAFETY_TEXT
+    assert again.json()["safety_text"] == DEFAULTS["safety_text"]
     assert (await bearer.due()).status_code == 401
     assert (await bearer.answer(await expect(database, api.clinic_id, patient_id))).status_code == 401
 

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from app.db import Database
-from app.services.check_ins_by_link import DEFAULT_SAFETY_TEXT
+from app.services.clinic_rules import DEFAULTS
 from tests.api.check_ins import expect
 from tests.process.browser import PROGRAM, Page, opened_page
 from tests.process.conftest import Site
@@ -96,7 +96,7 @@ async def test_forms_are_answered_one_after_the_other(site: Site, stored: Databa
     page.until("document.body.innerText.includes('Form 2 of 2')")
     choose(page, *[0] * 7)
     click(page, "send")
-    page.until("document.body.innerText.includes('Thank you')")
+    page.until("document.body.innerText.includes('You can close this page')")
     assert focused(page) == "message-title"
     assert "score" not in page.text().lower()
     forms = {form["instrument"]: form for form in await stored_forms(site)}
@@ -122,7 +122,7 @@ async def test_the_keyboard_is_enough(site: Site, stored: Database, page: Page) 
     page.press("Tab", 2)
     assert focused(page) == "send"
     page.press("Enter")
-    page.until("document.body.innerText.includes('Thank you')")
+    page.until("document.body.innerText.includes('You can close this page')")
     assert [form["responses"] for form in await stored_forms(site)] == [[1, 0]]
 
 
@@ -146,7 +146,7 @@ async def test_questions_may_be_left_out_after_a_second_thought(site: Site, stor
     click(page, "back")
     assert focused(page) == "item-3"
     click(page, "anyway")
-    page.until("document.body.innerText.includes('Thank you')")
+    page.until("document.body.innerText.includes('You can close this page')")
     assert [form["responses"] for form in await stored_forms(site)] == [[1, 1, None, 0, 0, 0, 0, 0, None, None]]
 
 
@@ -159,11 +159,11 @@ async def test_the_safety_text_is_not_missed(site: Site, stored: Database, page:
     page.until(VISIBLE.format("safety"))
     assert focused(page) == "safety-title"
     assert not page.run(VISIBLE.format("form"))
-    assert "".join(DEFAULT_SAFETY_TEXT.split()) in "".join(page.text().split())
+    assert "".join(DEFAULTS["safety_text"].split()) in "".join(page.text().split())
     click(page, "go-on")
     choose(page, 0, 0)
     click(page, "send")
-    page.until("document.body.innerText.includes('Thank you')")
+    page.until("document.body.innerText.includes('You can close this page')")
     assert page.run(VISIBLE.format("safety"))
 
 
@@ -186,7 +186,7 @@ async def test_a_lost_answer_is_asked_for_again(site: Site, stored: Database, pa
     try:
         choose(page, 3, 3)
         click(page, "send")
-        page.until("document.body.innerText.includes('Thank you')")
+        page.until("document.body.innerText.includes('You can close this page')")
     finally:
         page.on_event = lambda _: None
         page.call("Fetch.disable")
@@ -208,7 +208,7 @@ async def test_being_offline_loses_nothing(site: Site, stored: Database, page: P
         assert await stored_forms(site) == []
     finally:
         page.offline(offline=False)
-    page.until("document.body.innerText.includes('Thank you')")
+    page.until("document.body.innerText.includes('You can close this page')")
     assert [form["responses"] for form in await stored_forms(site)] == [[2, 1]]
 
 
@@ -221,7 +221,7 @@ async def test_a_wrong_clock_does_no_harm(site: Site, stored: Database, page: Pa
         await opened(site, stored, page, "phq-2")
         choose(page, 0, 0)
         click(page, "send")
-        page.until("document.body.innerText.includes('Thank you')")
+        page.until("document.body.innerText.includes('You can close this page')")
     finally:
         page.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
         page.call("Emulation.setTimezoneOverride", timezoneId="")
