@@ -49,13 +49,15 @@ async def load_patient(database: Database, actor: Actor, invented: SyntheticPati
     """Treatment and person in one transaction, then the forms as a telephone sends them that was offline."""
     async with database.session(actor.clinic_id) as session:
         patient, _ = await record_patient(session, actor, PatientCreate(external_ref=invented.external_ref), None)
-        await _load_episode(session, actor, patient.id, invented.episode)
+        episode_id = await _load_episode(session, actor, patient.id, invented.episode)
     forms = [_submitted(patient.id, form) for form in invented.forms]
     for begin in range(0, len(forms), MAX_BATCH):
         outcomes, _ = await record_batch(database, actor, forms[begin : begin + MAX_BATCH], None)
         for outcome in outcomes:
             if isinstance(outcome, AppError):
                 raise outcome
+    async with database.session(actor.clinic_id) as session:  # last, or all would count as missed for a moment
+        await put_schedule(session, actor, episode_id, SchedulePut(protocol=PROTOCOL), None, None)
     return patient.id
 
 
@@ -71,7 +73,7 @@ def _submitted(patient_id: UUID, form: SyntheticForm) -> dict[str, Any]:
     }
 
 
-async def _load_episode(session: AsyncSession, actor: Actor, patient_id: UUID, invented: SyntheticEpisode) -> None:
+async def _load_episode(session: AsyncSession, actor: Actor, patient_id: UUID, invented: SyntheticEpisode) -> UUID:
     opened = EpisodeCreate(
         modality=invented.modality,
         opened_at=invented.opened_at,
@@ -83,7 +85,7 @@ async def _load_episode(session: AsyncSession, actor: Actor, patient_id: UUID, i
     for one in invented.treatment_sessions:
         if one.status != "moved":
             await _load_session(session, actor, episode.id, one, moved_from.get(one.planned_at))
-    await put_schedule(session, actor, episode.id, SchedulePut(protocol=PROTOCOL), None, None)
+    return episode.id
 
 
 async def _load_session(
