@@ -16,6 +16,7 @@ from app.db import Database
 from app.errors import UnavailableError
 from app.services.deliveries import Claim, Outcome, claim_next, record_outcome
 from app.services.reminders import Rederive, find_patients_with_misses, remind, settle_misses
+from app.services.upkeep import keep_up
 from app.webhook_client import WebhookClient
 
 log = logging.getLogger("tidemark")
@@ -75,7 +76,12 @@ class _Turn:
         self._ends_at = time.monotonic() + TURN_SECONDS
 
     async def take(self) -> int:
-        return await _tried(self._remind) + await _tried(self._sweep) + await self._deliver()
+        return (
+            await _tried(self._keep_up) + await _tried(self._remind) + await _tried(self._sweep) + await self._deliver()
+        )
+
+    async def _keep_up(self) -> int:
+        return await keep_up(self._worker.database, self._clinic_id)
 
     async def _remind(self) -> int:
         return await remind(self._worker.database, self._clinic_id, datetime.now(UTC))

@@ -26,8 +26,8 @@ from app.schemas.alerts import (
     Acknowledgement,
     AlertDetailAnswer,
     AlertEventAnswer,
+    AlertListedAnswer,
     AlertPage,
-    AlertSummaryAnswer,
     CauseAnswer,
     KindLatencyAnswer,
     LatencyAnswer,
@@ -83,9 +83,12 @@ async def list_alerts(
     found = await alerts.find_alerts(session, actor, wanted, page)
     rows, cursor = cut(found, page, lambda row: Position(row.raised_at, row.id))
     link_next(request, response, cursor)
+    answered_at = await alerts.find_answered_at(session, actor, [row.id for row in rows])
     shown = [
-        AlertSummaryAnswer.model_validate(
-            row.model_dump() | {"label": label_of(AlertKind(row.kind), row.instrument, row.item)}
+        AlertListedAnswer.model_validate(
+            row.model_dump()
+            | {"label": label_of(AlertKind(row.kind), row.instrument, row.item)}
+            | {"answered_at": answered_at.get(row.id)}
         )
         for row in rows
     ]

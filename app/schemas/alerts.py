@@ -149,10 +149,27 @@ class AlertDetailAnswer(AlertSummaryAnswer):
     events: list[AlertEventAnswer] = Field(description="oldest first")
 
 
-class AlertPage(Page[AlertSummaryAnswer]):
+class AlertListedAnswer(AlertSummaryAnswer):
+    """An alert in the list, with how old the news is."""
+
+    answered_at: datetime | None = Field(
+        description="When the newest form behind it was filled in, by now: a phone that was offline may bring old news. "
+        "null: it rests on no form."
+    )
+
+
+class AlertPage(Page[AlertListedAnswer]):
     """One page of alerts."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"data": [_SUMMARY], "next_cursor": None, "note": NOTE}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "data": [_SUMMARY | {"answered_at": "2026-11-17T19:30:00Z"}],
+                "next_cursor": None,
+                "note": NOTE,
+            }
+        }
+    )
 
     note: str
 

@@ -27,6 +27,20 @@ from app.services.versions import find_replayed
 WAITING: Final = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
 
 
+_ANSWERED: Final = """
+SELECT raised.alert_id, max(form.taken_at) AS taken_at
+FROM alert_event raised JOIN assessment form ON form.clinic_id = $1 AND form.id = raised.assessment_id
+WHERE raised.clinic_id = $1 AND raised.alert_id = ANY($2::uuid[]) AND raised.kind = 'raised'
+  AND NOT EXISTS (
+    SELECT FROM alert_event later
+    WHERE later.clinic_id = $1 AND later.alert_id = raised.alert_id AND later.number > raised.number
+      AND later.kind = 'withdrawn' AND later.cause = raised.cause)
+  AND NOT EXISTS (
+    SELECT FROM assessment later WHERE later.clinic_id = $1 AND later.id = form.id AND later.version > form.version)
+GROUP BY raised.alert_id
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class AlertFilter:
     statuses: Sequence[AlertStatus] = WAITING
@@ -43,6 +57,12 @@ async def find_alerts(
     if page.after is not None:
         query = query.where(tuple_(at, id_) > (page.after.at, page.after.id))
     return (await session.exec(query.order_by(at, id_).limit(page.limit + 1))).all()
+
+
+async def find_answered_at(session: AsyncSession, actor: Actor, alert_ids: Sequence[UUID]) -> dict[UUID, datetime]:
+    """When the newest form behind each was filled in, which may be long before it arrived; without one left out."""
+    rows = await (await driver_connection(session)).fetch(_ANSWERED, actor.clinic_id, list(alert_ids))
+    return {UUID(bytes=id_.bytes): at for id_, at in rows}
 
 
 async def get_alert(session: AsyncSession, actor: Actor, alert_id: UUID) -> AlertHistory:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.tables.alerts import Alert, AlertEvent, Standing
+from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
 from app.tables.base import Versioned
 from app.tables.clinics import ApiToken, Clinic, ClinicRules
@@ -33,6 +33,7 @@ __all__ = [
     "Clinic",
     "ClinicRules",
     "Delivery",
+    "Derivation",
     "EpisodeOfCare",
     "ExpectedCheckIn",
     "IdempotencyKey",

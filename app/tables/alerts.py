@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Double, Index, SmallInteger, Text
 from sqlmodel import Field, SQLModel
 
-from app.tables.base import to_patient
+from app.tables.base import to_clinic, to_patient
 
 
 class Alert(SQLModel, table=True):
@@ -93,3 +93,14 @@ class Standing(SQLModel, table=True):
     forms: int  # that count in this course
     doses: int = Field(sa_type=SmallInteger)  # given in this course
     last_dose_at: datetime | None
+
+
+class Derivation(SQLModel, table=True):
+    """By which program and which of the clinic's rules everything derived of its patients was last made anew."""
+
+    __table_args__ = (to_clinic(),)
+
+    clinic_id: UUID = Field(primary_key=True)
+    program: int
+    rules_version: int
+    made_at: datetime

@@ -25,6 +25,7 @@ TABLES: Final = {
     "alert": "UPDATE",
     "alert_event": "",
     "standing": "UPDATE, DELETE",
+    "derivation": "UPDATE",
     "webhook": "UPDATE",
     "notification": "",
     "delivery": "UPDATE",
@@ -68,6 +69,7 @@ def upgrade() -> None:
     create_alert()
     create_alert_event()
     create_standing()
+    create_derivation()
     create_webhook()
     create_notification()
     create_delivery()
@@ -340,6 +342,17 @@ def create_standing() -> None:
         sa.Column("forms", sa.Integer, nullable=False),
         sa.Column("doses", sa.SmallInteger, nullable=False),
         at("last_dose_at", nullable=True),
+    )
+
+
+def create_derivation() -> None:
+    op.create_table(
+        "derivation",
+        sa.Column("clinic_id", sa.Uuid, primary_key=True),
+        sa.Column("program", sa.Integer, nullable=False),
+        sa.Column("rules_version", sa.Integer, nullable=False),
+        at("made_at"),
+        to_clinic(),
     )
 
 
