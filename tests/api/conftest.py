@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+import httpx2
 import pytest
 from fastapi import FastAPI
 
+from app import deps
 from app.auth import Role
 from app.db import Database
 from app.tables import Clinic
+from tests.api.check_ins import Bearer, make_link
 from tests.conftest import Api, client
 
 
@@ -43,3 +47,25 @@ async def patient_api(app: FastAPI, database: Database, clinic: Clinic, api: Api
     own = await client(app, database, clinic, Role.PATIENT, UUID(patient))
     async with own.http:
         yield PatientApi(own.http, own.clinic_id, patient)
+
+
+@pytest.fixture
+async def patient_id(api: Api) -> str:
+    return await api.add_patient("Chart 4711 of Somebody")
+
+
+@pytest.fixture
+async def link(api: Api, patient_id: str) -> dict[str, Any]:
+    """A check-in link of that patient, with its token."""
+    return await make_link(api, patient_id)
+
+
+@pytest.fixture
+async def bearer(anonymous: httpx2.AsyncClient, link: dict[str, Any]) -> Bearer:
+    return Bearer(anonymous, link)
+
+
+@pytest.fixture
+def no_waiting_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call looks its token up, as the first one after a second does."""
+    monkeypatch.setattr(deps, "TOKEN_CACHE_SECONDS", 0.0)
