@@ -1,7 +1,8 @@
 """Who is calling, and what each role may do.
 
-A token is `tmk_<clinic id and token id>_<secret>`. It names its clinic so that even the look-up of the token runs
-under that clinic's row-level security; only the SHA-256 of the 256-bit secret is stored.
+A token is `tmk_<clinic id and token id>_<secret>`, that of a check-in link begins with `tml_`. It names its clinic so
+that even the look-up of the token runs under that clinic's row-level security; only the SHA-256 of the 256-bit secret
+is stored.
 """
 
 import base64
@@ -16,9 +17,18 @@ from uuid import UUID
 
 from app.errors import ForbiddenError, UnauthenticatedError
 
-_PREFIX: Final = "tmk_"
 _SECRET_BYTES: Final = 32
 _IDS_BYTES: Final = 32  # two UUIDs
+
+
+class TokenKind(StrEnum):
+    """What a token is, told by its first letters: so neither can be looked up as the other."""
+
+    API = "tmk_"
+    LINK = "tml_"
+
+
+_PREFIXES: Final = frozenset(TokenKind)
 
 
 class Role(StrEnum):
@@ -106,25 +116,26 @@ class TokenParts:
     """A presented token taken apart; nothing is proven yet."""
 
     clinic_id: UUID
-    token_id: UUID
+    token_id: UUID  # of a link: the link's id
     secret: bytes
+    kind: TokenKind
 
     def matches(self, secret_hash: bytes) -> bool:
         return hmac.compare_digest(hash_secret(self.secret), secret_hash)
 
 
-def new_token(clinic_id: UUID, token_id: UUID) -> tuple[str, bytes]:
+def new_token(clinic_id: UUID, token_id: UUID, kind: TokenKind = TokenKind.API) -> tuple[str, bytes]:
     """A fresh token for its holder, and the hash to store."""
     secret = secrets.token_bytes(_SECRET_BYTES)
-    return f"{_PREFIX}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", hash_secret(secret)
+    return f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", hash_secret(secret)
 
 
 def parse_token(token: str) -> TokenParts:
     """Takes a token apart. Raises UnauthenticatedError for anything that is not one."""
-    ids, secret = _decode(token[4:47]), _decode(token[48:])
-    if token[:4] != _PREFIX or token[47:48] != "_" or len(ids) != _IDS_BYTES or len(secret) != _SECRET_BYTES:
+    prefix, ids, secret = token[:4], _decode(token[4:47]), _decode(token[48:])
+    if prefix not in _PREFIXES or token[47:48] != "_" or len(ids) != _IDS_BYTES or len(secret) != _SECRET_BYTES:
         raise UnauthenticatedError("This is not a Tidemark token.")
-    return TokenParts(UUID(bytes=ids[:16]), UUID(bytes=ids[16:]), secret)
+    return TokenParts(UUID(bytes=ids[:16]), UUID(bytes=ids[16:]), secret, TokenKind(prefix))
 
 
 def hash_secret(secret: bytes) -> bytes:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from app.cli_database import (
     with_open_database,
 )
 from app.cli_import import import_forms
+from app.cli_worker import work, worker_beside
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgresError
 from app.errors import AppError, InvalidError
@@ -48,6 +49,7 @@ cli.command("import")(import_forms)
 cli.command("caseload")(show_caseload)
 cli.command("due")(show_due)
 cli.command("alerts")(show_alerts)
+cli.command("worker")(work)
 
 out = Console()
 err = Console(stderr=True)
@@ -61,11 +63,12 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer requests.")] = 1,
+    worker: Annotated[bool, typer.Option(help="Send reminders and webhooks too, in a process beside.")] = True,
 ) -> None:
     """Serve the API. Without TIDEMARK_DATABASE_URL a private Postgres is started and stopped with it."""
     refuse_taken_port(host, port)
     with database_addresses(Settings()) as addresses:
-        listen(addresses, host, port, workers)
+        listen(addresses, host, port, workers, beside=worker)
 
 
 @cli.command("demo")
@@ -80,7 +83,7 @@ def run_demo(
     refuse_taken_port(host, port)
     with database_addresses(settings) as addresses:
         asyncio.run(demo.prepare(addresses.runtime, settings, addresses.data_dir, out, f"http://{host}:{port}"))
-        listen(addresses, host, port, workers=1)
+        listen(addresses, host, port, workers=1, beside=True)
 
 
 def refuse_taken_port(host: str, port: int) -> None:
@@ -95,25 +98,26 @@ def refuse_taken_port(host: str, port: int) -> None:
         raise InvalidError(reason) from None
 
 
-def listen(addresses: Addresses, host: str, port: int, workers: int) -> None:
+def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: bool) -> None:
     """Worker processes learn the address from the environment, where other users cannot read it."""
     os.environ["TIDEMARK_DATABASE_URL"] = addresses.runtime
     with database_told_plainly():
         faults = asyncio.run(with_open_database(addresses.runtime, Settings(), Database.runtime_role_faults))
     refuse_unsafe_role(faults)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what uvicorn passes on when it has come to rest
-    uvicorn.run(
-        "app.worker:application",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        http="app.http_protocol:BoundedProtocol",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    with worker_beside() if beside else nullcontext():
+        uvicorn.run(
+            "app.worker:application",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            http="app.http_protocol:BoundedProtocol",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
 
 
 def refuse_unsafe_role(faults: list[str]) -> None:

@@ -71,14 +71,18 @@ async def _load(database: Database, out: Console) -> DemoState:
     now = datetime.now(UTC)
     invented = synthetic_clinic(start=(now - _YEAR).date(), now=now)
     clinic = await record_clinic(database, invented.name, invented.time_zone)
-    tokens = {role.value: await record_token(database, clinic.clinic_id, role, "demo") for role in Role}
-    actor = Actor(clinic.clinic_id, tokens[Role.SERVICE][0].id, Role.SERVICE)
+    service, service_text = await record_token(database, clinic.clinic_id, Role.SERVICE, "demo")
+    actor = Actor(clinic.clinic_id, service.id, Role.SERVICE)
     patients = {}
     with Progress(console=out, transient=True) as progress:
         for patient in progress.track(invented.patients, description="Loading a synthetic clinic"):
             patients[patient.external_ref] = await load_patient(database, actor, patient)
-    texts = {role: text for role, (_, text) in tokens.items()}
-    return DemoState(str(clinic.clinic_id), str(patients[SHOWN_PATIENT]), texts)
+    shown = patients[SHOWN_PATIENT]
+    texts = {Role.SERVICE.value: service_text}
+    for role in (Role.ADMIN, Role.CLINICIAN, Role.RESEARCHER, Role.PATIENT):
+        whose = shown if role is Role.PATIENT else None
+        _, texts[role.value] = await record_token(database, clinic.clinic_id, role, "demo", patient_id=whose)
+    return DemoState(str(clinic.clinic_id), str(shown), texts)
 
 
 def _show(state: DemoState, out: Console, address: str) -> None:
@@ -103,6 +107,7 @@ def _show(state: DemoState, out: Console, address: str) -> None:
         '  curl -s "$TIDEMARK/v1/patients?limit=3" -H "Authorization: Bearer $TOKEN"',
         '  curl -s "$TIDEMARK/v1/assessments?patient_id=$PATIENT&limit=1" -H "Authorization: Bearer $TOKEN"',
         '  curl -s "$TIDEMARK/v1/patients/$PATIENT/trajectory?instrument=phq-9" -H "Authorization: Bearer $TOKEN"',
+        '  curl -s "$TIDEMARK/v1/caseload?limit=3" -H "Authorization: Bearer $TOKEN"',
         "",
         "Ctrl-C stops everything. The next `make demo` shows the same clinic again.",
     ]

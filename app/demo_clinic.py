@@ -10,17 +10,20 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
 from app.db import Database
+from app.errors import AppError
 from app.schemas.adverse_events import AdverseEventCreate
-from app.schemas.assessments import AssessmentSubmit
+from app.schemas.assessments import MAX_BATCH
 from app.schemas.episodes import EpisodeCreate
 from app.schemas.observations import ObservationCreate
 from app.schemas.patients import PatientCreate
+from app.schemas.schedules import SchedulePut
 from app.schemas.treatment_sessions import TreatmentSessionChange, TreatmentSessionCreate
 from app.services.adverse_events import record_adverse_event
-from app.services.assessments import record_assessment
+from app.services.assessments import record_batch
 from app.services.episodes import open_episode
 from app.services.observations import record_observation
 from app.services.patients import record_patient
+from app.services.schedules import put_schedule
 from app.services.treatment_sessions import amend_treatment_session, record_treatment_session
 from app.synthetic import (
     SyntheticEpisode,
@@ -30,6 +33,7 @@ from app.synthetic import (
     SyntheticTreatmentSession,
 )
 
+PROTOCOL: Final = "kap-standard"  # what every invented course is asked by
 _TERMS: Final = {"blurred vision": "blurred_vision", "raised blood pressure": "blood_pressure_rise"}
 _KNOWN_TERMS: Final = frozenset({"dizziness", "nausea", "vomiting", "headache", "anxiety", *_TERMS.values()})
 # The generator's dissociation rating is of its own making and fits no published scale, so it is left out.
@@ -42,28 +46,34 @@ _READINGS: Final = {
 
 
 async def load_patient(database: Database, actor: Actor, invented: SyntheticPatient) -> UUID:
-    """Treatment and person in one transaction, then each form as any client would send it."""
+    """Treatment and person in one transaction, then the forms as a telephone sends them that was offline."""
     async with database.session(actor.clinic_id) as session:
         patient, _ = await record_patient(session, actor, PatientCreate(external_ref=invented.external_ref), None)
-        await _load_episode(session, actor, patient.id, invented.episode)
-    for form in invented.forms:
-        await record_assessment(database, actor, _submitted(patient.id, form), None)
+        episode_id = await _load_episode(session, actor, patient.id, invented.episode)
+    forms = [_submitted(patient.id, form) for form in invented.forms]
+    for begin in range(0, len(forms), MAX_BATCH):
+        outcomes, _ = await record_batch(database, actor, forms[begin : begin + MAX_BATCH], None)
+        for outcome in outcomes:
+            if isinstance(outcome, AppError):
+                raise outcome
+    async with database.session(actor.clinic_id) as session:  # last, or all would count as missed for a moment
+        await put_schedule(session, actor, episode_id, SchedulePut(protocol=PROTOCOL), None, None)
     return patient.id
 
 
-def _submitted(patient_id: UUID, form: SyntheticForm) -> AssessmentSubmit:
-    return AssessmentSubmit(
-        id=form.id,
-        patient_id=patient_id,
-        instrument=form.instrument,
-        responses=list(form.responses),
-        taken_at=form.taken_at,
-        mode=form.mode,
-        language=form.language,
-    )
+def _submitted(patient_id: UUID, form: SyntheticForm) -> dict[str, Any]:
+    return {
+        "id": str(form.id),
+        "patient_id": str(patient_id),
+        "instrument": form.instrument,
+        "responses": list(form.responses),
+        "taken_at": form.taken_at.isoformat(),
+        "mode": form.mode,
+        "language": form.language,
+    }
 
 
-async def _load_episode(session: AsyncSession, actor: Actor, patient_id: UUID, invented: SyntheticEpisode) -> None:
+async def _load_episode(session: AsyncSession, actor: Actor, patient_id: UUID, invented: SyntheticEpisode) -> UUID:
     opened = EpisodeCreate(
         modality=invented.modality,
         opened_at=invented.opened_at,
@@ -75,6 +85,7 @@ async def _load_episode(session: AsyncSession, actor: Actor, patient_id: UUID, i
     for one in invented.treatment_sessions:
         if one.status != "moved":
             await _load_session(session, actor, episode.id, one, moved_from.get(one.planned_at))
+    return episode.id
 
 
 async def _load_session(

@@ -26,7 +26,7 @@ from app.errors import (
 )
 from app.schemas.faults import invalid
 from app.schemas.fields import LATEST_CLOCK, DeviceTimestamp
-from app.services import clinics
+from app.services import tokens
 
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
 TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
@@ -57,7 +57,7 @@ class TokenCache:
         if actor is not None and now - checked_at < TOKEN_CACHE_SECONDS:
             return actor
         self._known.pop(token, None)
-        actor = await clinics.get_actor(database, parse_token(token))
+        actor = await tokens.get_actor(database, parse_token(token))
         if len(self._known) >= TOKEN_CACHE_SIZE:
             self._known.clear()
         self._known[token] = (now, actor)
@@ -146,7 +146,10 @@ def _device_time(
 def _based_on(
     if_match: Annotated[
         str | None,
-        Header(description="The `ETag` of the version you read. `*` is not taken: it would protect nothing."),
+        Header(
+            alias="If-Match",
+            description="The `ETag` of the version you read. `*` is not taken: it would protect nothing.",
+        ),
     ] = None,
 ) -> int:
     """The version a change is based on; 0, which no version has, for a tag that is none of ours."""
@@ -159,7 +162,9 @@ def _based_on(
 def _based_on_if_any(
     if_match: Annotated[
         str | None,
-        Header(description="The `ETag` of the version you read; none for the first. `*` is not taken."),
+        Header(
+            alias="If-Match", description="The `ETag` of the version you read; none for the first. `*` is not taken."
+        ),
     ] = None,
 ) -> int | None:
     return None if if_match is None or if_match.strip() == "*" else _based_on(if_match)

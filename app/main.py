@@ -15,6 +15,8 @@ from app.routers import (
     amendments,
     assessments,
     caseload,
+    check_in_links,
+    check_in_page,
     clinic_rules,
     comparisons,
     due,
@@ -56,7 +58,9 @@ ROUTERS = (  # searched in this order: the hot ones first
     suitability,
     thresholds,
     webhooks,
+    check_in_links,
     health,
+    check_in_page,
     reference,
 )
 

@@ -214,5 +214,6 @@ async def _from_http(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """All methods of a path; the framework names those of its first route alone."""
-    matching = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
-    return sorted({method for route in matching for method in getattr(route, "methods", None) or ()})
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    named = [route for route in matching if getattr(route, "path", None) == request.url.path]  # before any with an id
+    return sorted({method for route in named or matching for method in getattr(route, "methods", None) or ()})

@@ -1,10 +1,13 @@
 """Every setting, documented once. Nothing else reads the environment."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Settings(BaseSettings):
@@ -52,3 +55,20 @@ class Settings(BaseSettings):
     webhook_ca_file: Path | None = Field(
         default=None, description="Certificates (PEM) that webhooks trust beside those of the system."
     )
+    public_url: str | None = Field(
+        default=None,
+        description="Where people reach the service, `https://checkin.clinic.example`: check-in links begin with it. "
+        "Unset: they are paths without a host.",
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _sound_public_url(cls, url: str | None) -> str | None:
+        """Without a slash at its end. Plain http would show the answers to everybody on the way."""
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _THIS_MACHINE)
+        if not is_safe or not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("write https://host[:port][/path]; http only for localhost")
+        return url.rstrip("/")

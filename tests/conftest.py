@@ -81,8 +81,8 @@ class Api:
         return str(answer.json()["id"])
 
 
-async def client(app: FastAPI, database: Database, clinic: Clinic, role: Role) -> Api:
-    _, token = await clinics.record_token(database, clinic.clinic_id, role)
+async def client(app: FastAPI, database: Database, clinic: Clinic, role: Role, patient_id: UUID | None = None) -> Api:
+    _, token = await clinics.record_token(database, clinic.clinic_id, role, patient_id=patient_id)
     http = httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app), base_url="http://test", headers={"Authorization": f"Bearer {token}"}
     )

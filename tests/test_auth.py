@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth import ROLES_ALLOWED, Actor, Permission, Role, new_token, parse_token, require
+from app.auth import ROLES_ALLOWED, Actor, Permission, Role, TokenKind, new_token, parse_token, require
 from app.errors import ForbiddenError, UnauthenticatedError
 
 
@@ -18,6 +18,14 @@ def test_a_token_names_its_clinic_and_proves_its_secret() -> None:
     assert (parts.clinic_id, parts.token_id) == (clinic_id, token_id)
     assert parts.matches(secret_hash)
     assert not parse_token(new_token(clinic_id, token_id)[0]).matches(secret_hash)
+
+
+def test_a_token_says_what_it_is() -> None:
+    """By its prefix alone: the rest of a link's token is made like any other's."""
+    for kind, prefix in ((TokenKind.API, "tmk_"), (TokenKind.LINK, "tml_")):
+        text, secret_hash = new_token(uuid4(), uuid4(), kind)
+        assert text.startswith(prefix)
+        assert (parse_token(text).kind, parse_token(text).matches(secret_hash)) == (kind, True)
 
 
 def test_the_secret_is_not_in_what_is_stored() -> None:

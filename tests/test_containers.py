@@ -116,7 +116,7 @@ def test_nothing_needed_is_removed_from_the_image() -> None:
 # --- Compose ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["db", "migrate", "api"])
+@pytest.mark.parametrize("name", ["db", "migrate", "api", "worker"])
 def test_service_is_confined(name: str) -> None:
     """Each container has a read-only tree, no capability, no way to gain one, and limits."""
     service = services()[name]
@@ -131,7 +131,7 @@ def test_service_is_confined(name: str) -> None:
 
 def test_no_other_service_slips_in() -> None:
     """A service added to the file has to be added to the test of confinement."""
-    assert set(services()) == {"db", "migrate", "api"}
+    assert set(services()) == {"db", "migrate", "api", "worker"}
 
 
 def test_only_the_service_can_be_reached_and_only_from_this_host() -> None:
@@ -140,6 +140,13 @@ def test_only_the_service_can_be_reached_and_only_from_this_host() -> None:
     assert published == {"api": '- "127.0.0.1:8000:8000"'}
     assert services()["db"]["networks"] == services()["migrate"]["networks"] == "[inside]"
     assert re.search(r"^  inside:\n    internal: true$", section("networks"), flags=re.MULTILINE)
+
+
+def test_what_calls_out_is_not_what_answers() -> None:
+    """Webhooks are delivered by a container that publishes nothing; the one that answers starts no worker."""
+    assert '"--no-worker"' in services()["api"]["command"]
+    assert services()["worker"]["command"] == '["tidemark", "worker"]'
+    assert "ports" not in services()["worker"]
 
 
 def test_compose_has_no_default_secret() -> None:
@@ -156,9 +163,10 @@ def test_compose_has_no_default_secret() -> None:
 
 def test_service_never_holds_the_owner_login() -> None:
     """The owner's password is known to the database and the migration; the service has its own login alone."""
-    environment = services()["api"]["environment"]
-    assert "postgresql://tidemark_app:" in environment
-    assert not re.search(r"OWNER|ADMIN|postgres:", environment)
+    for name in ("api", "worker"):
+        environment = services()[name]["environment"]
+        assert "postgresql://tidemark_app:" in environment
+        assert not re.search(r"OWNER|ADMIN|postgres:", environment)
     assert "ADMIN" not in services()["migrate"]["environment"]
 
 
@@ -166,7 +174,8 @@ def test_service_waits_for_the_schema() -> None:
     """Migrations run once, after the database is healthy and before the service starts."""
     assert services()["migrate"]["restart"] == '"no"'
     assert "condition: service_healthy" in services()["migrate"]["depends_on"]
-    assert re.search(r"migrate:\s+condition: service_completed_successfully", services()["api"]["depends_on"])
+    for name in ("api", "worker"):
+        assert re.search(r"migrate:\s+condition: service_completed_successfully", services()[name]["depends_on"])
     assert "pg_isready" in services()["db"]["healthcheck"]
 
 

@@ -1,5 +1,6 @@
 """What is expected of patients now."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -18,7 +19,6 @@ router = APIRouter(tags=["schedules"], route_class=StrictRoute)
 Reader = Annotated[Actor, Depends(allowed(Permission.READ_DUE))]
 ReaderOfClinic = Annotated[Actor, Depends(allowed(Permission.READ_DUE_OF_CLINIC))]
 
-DUE = ("due", "overdue")
 _STATUS = "Repeat it for several; default: due and overdue."
 
 
@@ -27,7 +27,7 @@ async def list_due_of_patient(
     actor: Reader,
     database: DatabaseDep,
     patient_id: Id,
-    status: Annotated[list[Status], Query(description=_STATUS)] = list(DUE),
+    status: Annotated[Sequence[Status], Query(description=_STATUS)] = ("due", "overdue"),
 ) -> DueOfPatientAnswer:
     """Patients read their own."""
     found = await due.find_due_of_patient(database, actor, patient_id, status, datetime.now(UTC))
@@ -42,7 +42,7 @@ async def list_due(
     page: PageDep,
     request: Request,
     response: Response,
-    status: Annotated[list[OpenStatus], Query(description=_STATUS)] = list(DUE),
+    status: Annotated[Sequence[OpenStatus], Query(description=_STATUS)] = ("due", "overdue"),
     instrument: Annotated[InstrumentId | None, Query(description="id without version")] = None,
     patient_id: Annotated[Id | None, Query()] = None,
 ) -> Page[DueAnswer]:

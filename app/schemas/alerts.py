@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from app.schemas.alert_words import label_of, rule_of, step_label
 from app.schemas.fields import Answer, Body, Id, Page
 from app.scoring.alerting import AlertFactKind, AlertKind, AlertStatus
 
@@ -83,12 +84,14 @@ class AlertEventAnswer(Answer):
     note: str | None
 
 
+_LABEL: Final = label_of(AlertKind.CRITICAL_ITEM, "phq-9", 9)
+_RULE, _SOURCE = rule_of(AlertKind.CRITICAL_ITEM, "phq-9", 9)
 _SUMMARY: Final[dict[str, Any]] = {
-    "id": "d0a5a4b6-0f0e-5a53-9d3e-3d7c5b8e9f10",
+    "id": "010536e6-6d8f-55e0-acd2-89319a46de58",
     "version": 2,
     "patient_id": "019a9c1e-5a00-7c3e-8b1a-1f2e3d4c5b6a",
     "kind": "critical_item",
-    "label": "PHQ-9 item 9 answered above 0",
+    "label": _LABEL,
     "instrument": "phq-9",
     "item": 9,
     "status": "acknowledged",
@@ -103,7 +106,7 @@ _EVENTS: Final[list[dict[str, Any]]] = [
     {
         "number": 1,
         "kind": "raised",
-        "label": "Raised: PHQ-9 item 9 answered above 0",
+        "label": step_label("raised", _LABEL, None),
         "at": "2026-11-20T19:31:00Z",
         "actor_id": None,
         "assessment_id": _FORM,
@@ -114,7 +117,7 @@ _EVENTS: Final[list[dict[str, Any]]] = [
     {
         "number": 2,
         "kind": "acknowledged",
-        "label": "Acknowledged",
+        "label": step_label("acknowledged", _LABEL, None),
         "at": "2026-11-20T20:02:00Z",
         "actor_id": "019a9c1e-0000-7000-8000-00000000000a",
         "assessment_id": None,
@@ -132,8 +135,8 @@ class AlertDetailAnswer(AlertSummaryAnswer):
         json_schema_extra={
             "example": _SUMMARY
             | {
-                "rule": "Item 9 answered 1 or more, on an incomplete form too, and whatever the total.",
-                "source": "Judgement: risk rises with every step of the answer (Simon 2013; Louzon 2016)",
+                "rule": _RULE,
+                "source": _SOURCE,
                 "causes": [{"assessment_id": _FORM, "raised_at": "2026-11-20T19:31:00Z", "cause": _CAUSE}],
                 "events": _EVENTS,
             }

@@ -1,6 +1,7 @@
 """What an episode's patient is asked and when."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import time
 from typing import Annotated, Any, Final, Literal
 
@@ -9,29 +10,32 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from app.schemas.faults import FieldError
 from app.schemas.fields import Answer, Body, Id, ShortText
 from app.schemas.versions import VERSION_EXAMPLE, VersionAnswer
-from app.scoring.protocols import Protocol
+from app.scoring.protocols import Protocol, get_protocol
 from app.scoring.schedule import After, Anchor, PlanEntry, QuietHours, Repeat, Window
-from app.scoring.schedule_checks import plan_warnings
+from app.scoring.schedule_checks import MAXIMUM_CHECK_INS, MAXIMUM_DISTANCE_DAYS, plan_warnings
 
 MAX_ENTRIES: Final = 50  # a plan that asks for more kinds of form is a slip
-_YEAR_HOURS: Final = 366 * 24
-_WINDOW: Final = {"ge": -_YEAR_HOURS, "le": _YEAR_HOURS}
+_DAYS: Final = MAXIMUM_DISTANCE_DAYS
+_MONTHS: Final = _DAYS // 30
 
-EntryCode = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
+EntryCode = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 InstrumentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 ProtocolReference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}(@[1-9][0-9]{0,3})?$")]
 ClockTime = Annotated[
     str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"), Field(examples=["21:00"])
 ]  # of the patient's clock
+Hours = Annotated[float, Field(ge=-24 * _DAYS, le=24 * _DAYS)]
+Days = Annotated[int, Field(ge=-_DAYS, le=_DAYS)]
+Months = Annotated[int, Field(ge=-_MONTHS, le=_MONTHS)]
 AnchorName = Literal["episode", "first_dose", "each_dose", "last_dose"]
 
 
 class ScheduleAfter(Body):
     """How long after the anchor. One of the three; negative is before."""
 
-    hours: float | None = Field(default=None, ge=-2 * _YEAR_HOURS, le=2 * _YEAR_HOURS, description="Elapsed time.")
-    days: int | None = Field(default=None, ge=-1830, le=1830, description="Days of the patient's calendar.")
-    months: int | None = Field(default=None, ge=-60, le=60, description="Months of the patient's calendar.")
+    hours: Hours | None = Field(default=None, description="Elapsed time.")
+    days: Days | None = Field(default=None, description="Days of the patient's calendar.")
+    months: Months | None = Field(default=None, description="Months of the patient's calendar.")
 
     @model_validator(mode="after")
     def _one_is_set(self) -> "ScheduleAfter":
@@ -43,17 +47,17 @@ class ScheduleAfter(Body):
 class ScheduleWindow(Body):
     """From when until when a form counts, in hours of elapsed time around the target."""
 
-    opens_hours: float = Field(description="Negative: before the target.", **_WINDOW)
-    overdue_hours: float = Field(description="A form from then on is late.", **_WINDOW)
-    closes_hours: float = Field(description="A form from then on does not count.", **_WINDOW)
+    opens_hours: Hours = Field(description="Negative: before the target.")
+    overdue_hours: Hours = Field(description="A form from then on is late.")
+    closes_hours: Hours = Field(description="A form from then on does not count.")
 
 
 class ScheduleRepeat(Body):
     """Asked again at an even pace; the first of `times` is the one `after` names."""
 
-    every_days: int | None = Field(default=None, ge=1, le=366)
-    every_months: int | None = Field(default=None, ge=1, le=24)
-    times: int = Field(ge=1, le=200)
+    every_days: int | None = Field(default=None, ge=1, le=_DAYS)
+    every_months: int | None = Field(default=None, ge=1, le=_MONTHS)
+    times: int = Field(ge=1, le=MAXIMUM_CHECK_INS)
 
     @model_validator(mode="after")
     def _one_pace(self) -> "ScheduleRepeat":
@@ -83,6 +87,52 @@ class QuietHoursOfDay(Body):
     ends: ClockTime = Field(alias="until")
 
 
+class WarningAnswer(Answer):
+    """Something odd in a schedule that is stored all the same."""
+
+    entry: int = Field(description="its place in `entries`, from 0")
+    code: str
+    message: str
+    offer: str | None = Field(description="id of an instrument that fits better")
+
+
+def plan_entry(entry: ScheduleEntry) -> PlanEntry:
+    """As the pure core takes it."""
+    window, repeat = entry.window, entry.repeat
+    return PlanEntry(
+        code=entry.code,
+        instrument=entry.instrument,
+        anchor=Anchor(entry.anchor),
+        after=After(**dict(entry.after)),
+        window=Window(window.opens_hours, window.overdue_hours, window.closes_hours),
+        repeat=None if repeat is None else Repeat(**dict(repeat)),
+        at=None if entry.at is None else time.fromisoformat(entry.at),
+    )
+
+
+def schedule_entry(entry: PlanEntry) -> ScheduleEntry:
+    """As a client sends and gets it."""
+    repeat = entry.repeat
+    return ScheduleEntry(
+        code=entry.code,
+        instrument=entry.instrument,
+        anchor=entry.anchor.value,
+        after=ScheduleAfter(**asdict(entry.after)),
+        window=ScheduleWindow(**asdict(entry.window)),
+        repeat=None if repeat is None else ScheduleRepeat(**asdict(repeat)),
+        at=None if entry.at is None else entry.at.isoformat("minutes"),
+    )
+
+
+def quiet_hours(begins: str, ends: str) -> QuietHours:
+    return QuietHours(time.fromisoformat(begins), time.fromisoformat(ends))
+
+
+def warnings_of(entries: Sequence[PlanEntry]) -> list[WarningAnswer]:
+    found = plan_warnings(entries)
+    return [WarningAnswer(entry=one.index, code=one.code, message=one.message, offer=one.offer) for one in found]
+
+
 _WEEKLY: Final[dict[str, Any]] = {
     "code": "phq-9-weekly",
     "instrument": "phq-9",
@@ -92,24 +142,22 @@ _WEEKLY: Final[dict[str, Any]] = {
     "repeat": {"every_days": 7, "times": 8},
     "at": "09:00",
 }
-_WEEKLY_ANSWER: Final[dict[str, Any]] = _WEEKLY | {
-    "after": {"hours": None, "days": 7, "months": None},
-    "window": {"opens_hours": -24.0, "overdue_hours": 24.0, "closes_hours": 72.0},
-    "repeat": {"every_days": 7, "every_months": None, "times": 8},
-}
 _QUIET: Final = {"from": "21:00", "until": "08:00"}
-_WARNING: Final = {
-    "entry": 0,
-    "code": "asked_within_recall",
-    "message": "Asked every 7 days, but its questions look back 14 days.",
-    "offer": None,
-}
+_PUT: Final[dict[str, Any]] = {"entries": [_WEEKLY], "quiet_hours": _QUIET}
+
+
+def _examples(entries: Sequence[PlanEntry]) -> dict[str, Any]:
+    """As they are answered, with what is really said of them."""
+    return {
+        "entries": [schedule_entry(entry).model_dump(mode="json") for entry in entries],
+        "warnings": [warning.model_dump(mode="json") for warning in warnings_of(entries)],
+    }
 
 
 class SchedulePut(Body):
     """The whole schedule: a ready-made protocol or entries of your own. No entries: nothing is asked any more."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"entries": [_WEEKLY], "quiet_hours": _QUIET}})
+    model_config = ConfigDict(json_schema_extra={"example": _PUT})
 
     protocol: ProtocolReference | None = Field(default=None, description="code of a protocol, `kap-standard`")
     entries: Annotated[list[ScheduleEntry], Field(max_length=MAX_ENTRIES)] | None = None
@@ -125,15 +173,6 @@ class SchedulePut(Body):
         return self
 
 
-class WarningAnswer(Answer):
-    """Something odd in a schedule that is stored all the same."""
-
-    entry: int = Field(description="its place in `entries`, from 0")
-    code: str
-    message: str
-    offer: str | None = Field(description="id of an instrument that fits better")
-
-
 class ScheduleAnswer(VersionAnswer):
     model_config = ConfigDict(
         json_schema_extra={
@@ -142,10 +181,9 @@ class ScheduleAnswer(VersionAnswer):
                 "episode_id": VERSION_EXAMPLE["id"],
                 "patient_id": "019a9c1e-5a00-7c3e-8b1a-1f2e3d4c5b6a",
                 "protocol": None,
-                "entries": [_WEEKLY_ANSWER],
                 "quiet_hours": _QUIET,
-                "warnings": [_WARNING],
             }
+            | _examples([plan_entry(ScheduleEntry.model_validate(_WEEKLY))])
         }
     )
 
@@ -158,22 +196,20 @@ class ScheduleAnswer(VersionAnswer):
     warnings: list[WarningAnswer]
 
 
+_LIGHT: Final = get_protocol("kap-light")
+_PROTOCOL: Final[dict[str, Any]] = {
+    "code": _LIGHT.code,
+    "version": _LIGHT.version,
+    "title": _LIGHT.title,
+    "description": _LIGHT.description,
+    "source": _LIGHT.source,
+} | _examples(_LIGHT.entries)
+
+
 class ProtocolAnswer(Answer):
     """A ready-made schedule. A suggestion to start from, not advice how to treat."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "code": "kap-standard",
-                "version": 1,
-                "title": "Ketamine-assisted psychotherapy",
-                "description": "A form before the first dose and weekly for eight weeks.",
-                "source": "judgement",
-                "entries": [_WEEKLY_ANSWER],
-                "warnings": [_WARNING],
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": _PROTOCOL})
 
     code: str
     version: int
@@ -182,46 +218,6 @@ class ProtocolAnswer(Answer):
     source: str
     entries: list[ScheduleEntry]
     warnings: list[WarningAnswer]
-
-
-def plan_entry(entry: ScheduleEntry) -> PlanEntry:
-    """As the pure core takes it."""
-    after, window, repeat = entry.after, entry.window, entry.repeat
-    return PlanEntry(
-        code=entry.code,
-        instrument=entry.instrument,
-        anchor=Anchor(entry.anchor),
-        after=After(hours=after.hours, days=after.days, months=after.months),
-        window=Window(window.opens_hours, window.overdue_hours, window.closes_hours),
-        repeat=repeat and Repeat(every_days=repeat.every_days, every_months=repeat.every_months, times=repeat.times),
-        at=None if entry.at is None else time.fromisoformat(entry.at),
-    )
-
-
-def schedule_entry(entry: PlanEntry) -> ScheduleEntry:
-    """As a client sends and gets it."""
-    after, window, repeat = entry.after, entry.window, entry.repeat
-    return ScheduleEntry(
-        code=entry.code,
-        instrument=entry.instrument,
-        anchor=entry.anchor.value,
-        after=ScheduleAfter(hours=after.hours, days=after.days, months=after.months),
-        window=ScheduleWindow(
-            opens_hours=window.opens_hours, overdue_hours=window.overdue_hours, closes_hours=window.closes_hours
-        ),
-        repeat=repeat
-        and ScheduleRepeat(every_days=repeat.every_days, every_months=repeat.every_months, times=repeat.times),
-        at=None if entry.at is None else entry.at.isoformat("minutes"),
-    )
-
-
-def quiet_hours(begins: str, ends: str) -> QuietHours:
-    return QuietHours(time.fromisoformat(begins), time.fromisoformat(ends))
-
-
-def warnings_of(entries: Sequence[PlanEntry]) -> list[WarningAnswer]:
-    found = plan_warnings(entries)
-    return [WarningAnswer(entry=one.index, code=one.code, message=one.message, offer=one.offer) for one in found]
 
 
 def protocol_answer(protocol: Protocol) -> ProtocolAnswer:

@@ -243,13 +243,17 @@ class CountsAnswer(Answer):
 
 
 class StageCompletenessAnswer(CountsAnswer):
-    code: str = Field(description="baseline, 24h, weekly, months")
+    code: str = Field(description="of the schedule's entry; without a schedule baseline, 24h, weekly, months")
 
 
 class CompletenessAnswer(CountsAnswer):
-    """What came of what is usually asked: baseline, 24 hours, weekly to week 8, months 3 and 6 (our judgement)."""
+    """What came of what was asked.
 
-    rule: str
+    By the schedule of the episode; without one by what is usual: baseline, 24 hours, weekly to week 8, months 3 and 6
+    (our judgement).
+    """
+
+    rule: str = Field(description="`schedule@` and its version, or `default_time_points@1`")
     stages: list[StageCompletenessAnswer]
 
 
@@ -269,5 +273,5 @@ class TrajectoryAnswer(Answer):
     sessions: list[SessionAnswer]
     worse_after_dose: list[WorseAnswer]
     durability: DurabilityAnswer
-    completeness: CompletenessAnswer | None = Field(description="null without a dose")
+    completeness: CompletenessAnswer | None = Field(description="null without a schedule and a dose")
     on_track: OnTrackAnswer

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal
 
 from app.scoring.default_rules import default_threshold, verdict_of
 from app.scoring.judgement import RELIABLE_CHANGE
 from app.scoring.model import Instrument
+from app.scoring.schedule import Expected
+from app.scoring.schedule_matching import DueStatus
 from app.scoring.timeline import instant
 from app.scoring.treatment import Baseline, Dose, NoBaseline
 from app.scoring.worse_after_dose import FormPoint, worse_after_dose
@@ -70,7 +72,7 @@ class AlertState:
 
     status: AlertStatus
     raised_at: datetime
-    acknowledged_at: datetime | None  # when all that is unresolved had been seen; None while something is not
+    acknowledged_at: datetime | None  # the last time that all of it had been seen; None while open
     resolved_at: datetime | None
     reopened: int  # how often it came again after a resolution
     active: frozenset[str]  # causes raised and not withdrawn, resolved ones too
@@ -84,18 +86,6 @@ class Latency:
     p50: float | None
     p90: float | None
     maximum: float | None
-
-
-class ExpectedCheckIn(Protocol):
-    """What is needed of an expected check-in here; `schedule.Expected` is one."""
-
-    @property
-    def key(self) -> str:
-        """Stable when times move."""
-
-    @property
-    def closes_at(self) -> datetime:
-        """From then on it counts as missed."""
 
 
 # --- Causes -----------------------------------------------------------------------------------------------------------
@@ -144,14 +134,14 @@ def form_causes(
     return tuple(sorted(causes, key=lambda cause: (instant(cause.at), cause.form_id)))
 
 
-def missed_causes(statuses: Sequence[tuple[ExpectedCheckIn, str]], in_a_row: int) -> tuple[AlertCause, ...]:
+def missed_causes(statuses: Sequence[tuple[Expected, DueStatus]], in_a_row: int) -> tuple[AlertCause, ...]:
     """The run of missed check-ins that has not ended, once it is long enough: one cause or none.
 
     Check-ins count in the order in which they close. A form that came, in time or late, ends the run, and with it the
     cause; a check-in that is still open neither ends nor lengthens it. The cause belongs to the check-in that made the
     run long enough, so that a longer run is no new cause.
 
-    Units and range: `in_a_row` is a number of check-ins, 1 and more; each status is a `DueStatus`.
+    Units and range: `in_a_row` is a number of check-ins, 1 and more; keys are unique among those given.
     Missing data: nothing expected, nothing missed.
 
     Raises:
@@ -159,16 +149,21 @@ def missed_causes(statuses: Sequence[tuple[ExpectedCheckIn, str]], in_a_row: int
 
     Source: judgement; that people are lost in silence: Yermus 2024, 82 % without a form after three months.
 
-    >>> missed_causes([], in_a_row=2)
-    ()
+    >>> from datetime import UTC, timedelta
+    >>> opens = datetime(2026, 3, 9, 9, tzinfo=UTC)
+    >>> def missed(n):
+    ...     times = [opens + timedelta(weeks=n, hours=hours) for hours in (24, 0, 48, 72)]
+    ...     return Expected(f"weekly/episode/{n}", "weekly", "phq-9", None, *times, None), DueStatus.MISSED
+    >>> [cause.key for cause in missed_causes([missed(n) for n in (1, 2, 3)], in_a_row=2)]
+    ['weekly/episode/2']
     """
     if in_a_row < 1:
         raise ValueError("a run of missed check-ins has at least one")
-    run: list[ExpectedCheckIn] = []
+    run: list[Expected] = []
     for expected, status in sorted(statuses, key=lambda pair: (instant(pair[0].closes_at), pair[0].key)):
-        if status == "missed":
+        if status is DueStatus.MISSED:
             run.append(expected)
-        elif status in ("received", "received_late"):
+        elif status in (DueStatus.RECEIVED, DueStatus.RECEIVED_LATE):
             run.clear()
     if len(run) < in_a_row:
         return ()
@@ -259,7 +254,6 @@ class _Fold:
         if not self.unresolved and self.emptied_at != at:
             self.spans.append(_Span(at))
         self.emptied_at = None
-        self.spans[-1].acknowledged_at = None
         self.causes[cause] = "new"
 
     def withdrawn(self, cause: str, at: datetime) -> None:
@@ -326,7 +320,7 @@ def alert_state(facts: Sequence[AlertFact]) -> AlertState:
     return AlertState(
         status=status,
         raised_at=span.raised_at,
-        acknowledged_at=span.acknowledged_at,
+        acknowledged_at=None if status is AlertStatus.OPEN else span.acknowledged_at,
         resolved_at=span.resolved_at,
         reopened=len(fold.spans) - 1 - resolved[0] if resolved else 0,
         active=frozenset(fold.causes),

@@ -1,4 +1,4 @@
-"""What a course is expected to have where nobody recorded a schedule, and how much of it came."""
+"""What a course is expected to have, by its schedule or without one, and how much of it came."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from app.scoring.completeness import WEEKLY_CHECK_IN, CheckInWindow, Completeness, completeness
+from app.scoring.schedule import Expected
+from app.scoring.schedule_matching import DueStatus, Form, due_status, match
 from app.scoring.timeline import DAY, HOUR, instant
 from app.scoring.treatment import MAXIMUM_BASELINE_AGE_DAYS, Dose
 
@@ -93,6 +95,62 @@ def course_completeness(
         expected = [first + after for after in stage.after]
         found.append(StageCompleteness(stage.code, completeness(expected, stage.window, mine, as_of=as_of)))
     return CourseCompleteness("default_time_points@1", _sum(found, len(waiting)), tuple(found))
+
+
+@dataclass(frozen=True, slots=True)
+class CoursePlan:
+    """What a schedule asks of a course on one instrument."""
+
+    rule: str
+    expected: tuple[Expected, ...]
+
+
+def plan_completeness(plan: CoursePlan, forms: Iterable[Form], as_of: datetime) -> CourseCompleteness:
+    """How many of the forms a schedule asks for came, by its entries and in all.
+
+    Each form counts for one expected time at most. A form that answers none is unexpected, and of no stage.
+
+    Units and range: times carry an offset; windows are those of the schedule. `forms` are of the plan's instrument.
+    Missing data: what is not answered and not closed at `as_of` is pending, not missing. Forms without a total count:
+    they came. A schedule that asks nothing expects nothing.
+
+    Raises:
+        ValueError: a time has no offset.
+
+    Source: judgement.
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 3, 9, 12, tzinfo=UTC)
+    >>> weeks = tuple(Expected(str(week), "weekly", "phq-9", None, noon + week * WEEK, noon + week * WEEK - 2 * DAY,
+    ...                        noon + week * WEEK + DAY, noon + week * WEEK + 3 * DAY, None) for week in range(4))
+    >>> came = [Form("a", "phq-9", noon + 2 * DAY)]
+    >>> course = plan_completeness(CoursePlan("schedule@1", weeks), came, noon + 11 * DAY)
+    >>> course.total.expected, course.total.received, course.total.late, course.total.missing, course.total.pending
+    (2, 1, 1, 1, 2)
+    """
+    came = list(forms)
+    filled = match(plan.expected, came)
+    found: dict[str, list[DueStatus]] = {}
+    for each in plan.expected:
+        answered_at = filled[each.key].taken_at if each.key in filled else None
+        found.setdefault(each.code, []).append(due_status(each, answered_at, as_of))
+    stages = tuple(StageCompleteness(code, _counted(statuses)) for code, statuses in found.items())
+    return CourseCompleteness(plan.rule, _sum(stages, len(came) - len(filled)), stages)
+
+
+def _counted(statuses: Sequence[DueStatus]) -> Completeness:
+    late, missing = statuses.count(DueStatus.RECEIVED_LATE), statuses.count(DueStatus.MISSED)
+    received = statuses.count(DueStatus.RECEIVED) + late
+    expected = received + missing
+    return Completeness(
+        expected=expected,
+        received=received,
+        late=late,
+        missing=missing,
+        pending=len(statuses) - expected,
+        unexpected=0,
+        received_rate=received / expected if expected else None,
+    )
 
 
 def _span(stage: Stage, first: datetime) -> tuple[datetime, datetime]:

@@ -32,10 +32,13 @@ class WallClock:
 
     stays: tuple[Stay, ...]
 
+    def stay_at(self, at: datetime) -> Stay:
+        """Where the clock hangs at an instant."""
+        return next(stay for stay in reversed(self.stays) if stay.since is None or stay.since <= at)
+
     def shows(self, at: datetime) -> datetime:
         """The local time at an instant, without an offset."""
-        stay = next(stay for stay in reversed(self.stays) if stay.since is None or stay.since <= at)
-        return _shown(at, stay.zone)
+        return _shown(at, self.stay_at(at).zone)
 
     def first_at(self, local: datetime, not_before: datetime | None = None) -> datetime:
         """The first instant, in UTC, at which the clock shows this local time or more."""

@@ -41,11 +41,11 @@ class Protocol:
 # All windows are judgements. Each closes before the next time of its kind opens, so that no form is late for one time
 # and early for another; the day after a dose is tight, because by the third day it is another question.
 _BASELINE: Final = Window(-24 * (MAXIMUM_BASELINE_AGE_DAYS - 1), 12, 24)  # 28 days before the dose up to its start
-_INTAKE: Final = Window(0, 72, 7 * 24)
+_INTAKE: Final = Window(0, 72, 5 * 24 - 1)  # up to the first weekly one
 _AT_24_HOURS: Final = Window(-6, 12, 24)  # 18 to 48 h
 _AT_72_HOURS: Final = Window(-24, 12, 24)  # 48 to 96 h
 _AT_7_DAYS: Final = Window(-24, 24, 48)  # days 6 to 9
-_WEEKLY: Final = Window(-48, 48, 5 * 24)  # from two days before up to the opening of the next one
+_WEEKLY: Final = Window(-48, 48, 5 * 24 - 1)  # hours; one to spare for the week in which the clock is put forward
 _MONTHLY: Final = Window(-7 * 24, 7 * 24, 14 * 24)
 _FOLLOW_UP: Final = Window(-14 * 24, 14 * 24, 28 * 24)
 

@@ -127,6 +127,11 @@ class _Origin:
             self.previous_dose_at is None or target > self.previous_dose_at
         )
 
+    def within(self, at: datetime) -> datetime:
+        """The nearest time to it that is not beyond the other doses."""
+        after = at if self.previous_dose_at is None else max(at, self.previous_dose_at)
+        return after if self.next_dose_at is None else min(after, self.next_dose_at)
+
 
 def expected_check_ins(
     entries: Sequence[PlanEntry],
@@ -142,7 +147,8 @@ def expected_check_ins(
     day of the month, or take the last day of a shorter month, each counted from the anchor.
 
     Of the entries for each dose those are left out whose target is not between the previous and the next dose: the form
-    would speak of the other one. Nothing is asked whose window closes before the episode opened.
+    would speak of the other one. For the same reason their windows end where those doses begin. Nothing is asked whose
+    window closes before the episode opened.
 
     The reminder is at the target, or at the opening when the target is not inside the window. In quiet hours it moves
     to their end; where the window closes first, to the minute before they begin, or to the opening when that is later.
@@ -191,7 +197,11 @@ def _forms(entry: PlanEntry, origin: _Origin, clock: WallClock, quiet: QuietHour
     for n, target in enumerate(_targets(entry, origin.at, clock), start=1):
         if not origin.owns(target):
             continue
-        opens, closes = target + entry.window.opens_hours * HOUR, target + entry.window.closes_hours * HOUR
+        window = entry.window
+        hours = window.opens_hours, window.overdue_hours, window.closes_hours
+        opens, overdue, closes = (origin.within(target + each * HOUR) for each in hours)
+        if opens >= closes:  # it would have opened when the next dose had begun
+            continue
         yield Expected(
             key=f"{entry.code}/{origin.session_id or Anchor.EPISODE}/{n}",
             code=entry.code,
@@ -199,7 +209,7 @@ def _forms(entry: PlanEntry, origin: _Origin, clock: WallClock, quiet: QuietHour
             session_id=origin.session_id,
             target_at=target,
             opens_at=opens,
-            overdue_at=target + entry.window.overdue_hours * HOUR,
+            overdue_at=overdue,
             closes_at=closes,
             remind_at=_remind_at(target, opens, closes, clock, quiet),
         )
@@ -257,9 +267,10 @@ def _remind_at(
 
 def _after_quiet(at: datetime, closes: datetime, clock: WallClock, quiet: QuietHours) -> datetime | None:
     for _ in range(_STEPS_OUT_OF_QUIET):
-        shown = clock.shows(at)
+        shown, leaves = clock.shows(at), clock.stay_at(at).until
         ends = datetime.combine(shown.date(), quiet.ends)
-        at = clock.first_at(ends if ends > shown else ends + timedelta(days=1), not_before=at)
+        ended = clock.first_at(ends if ends > shown else ends + timedelta(days=1), not_before=at)
+        at = ended if leaves is None else min(ended, leaves)
         if at >= closes:
             return None
         if not quiet.hold(clock.shows(at).time()):
@@ -271,7 +282,8 @@ def _before_quiet(at: datetime, opens: datetime, clock: WallClock, quiet: QuietH
     for _ in range(_STEPS_OUT_OF_QUIET):
         shown = clock.shows(at)
         begins = datetime.combine(shown.date(), quiet.begins)
-        began = clock.first_at(begins if begins <= shown else begins - timedelta(days=1))
+        came = clock.stay_at(at).since  # the same hour of an earlier place is another night
+        began = clock.first_at(begins if begins <= shown else begins - timedelta(days=1), not_before=came)
         at = max(min(began, at) - MINUTE, opens)
         if not quiet.hold(clock.shows(at).time()):
             return at

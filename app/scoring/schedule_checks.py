@@ -83,7 +83,12 @@ def plan_faults(entries: Sequence[PlanEntry], quiet: QuietHours) -> tuple[PlanFa
     too_many = tuple(_number_faults(entries))
     if too_many:  # before the times are held against each other, which takes the square of their number
         return too_many
-    together = [*_code_faults(entries), *_quiet_faults(entries, quiet), *_coincidence_faults(entries)]
+    together = [
+        *_code_faults(entries),
+        *_early_faults(entries),
+        *_quiet_faults(entries, quiet),
+        *_coincidence_faults(entries),
+    ]
     return tuple(sorted(together, key=lambda fault: (fault.index, fault.field)))
 
 
@@ -190,6 +195,19 @@ def _is_wholly_quiet(entry: PlanEntry, quiet: QuietHours) -> bool:
     opens = datetime.combine(day, entry.at or quiet.begins) + entry.window.opens_hours * HOUR
     into = (opens - begins) % timedelta(days=1)
     return into + (entry.window.closes_hours - entry.window.opens_hours) * HOUR <= (ends - begins) % timedelta(days=1)
+
+
+def _early_faults(entries: Sequence[PlanEntry]) -> Iterator[PlanFault]:
+    for index, entry in enumerate(entries):
+        if entry.anchor is Anchor.EPISODE and _is_over_at_its_anchor(entry):
+            yield PlanFault(index, "window", "never_opens", "The window closes before the episode opens.")
+
+
+def _is_over_at_its_anchor(entry: PlanEntry) -> bool:
+    """Whatever the calendar: a day has up to 25 hours, an own time of day moves it by up to 24, a month has from 28."""
+    *_, last = _of_entry(0, entry)
+    leeway_hours = 0 if entry.after.hours is not None and entry.repeat is None else 49 + 72 * abs(last.months)
+    return last.nominal_days * 24 + entry.window.closes_hours + leeway_hours <= 0
 
 
 def _coincidence_faults(entries: Sequence[PlanEntry]) -> Iterator[PlanFault]:

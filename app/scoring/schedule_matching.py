@@ -119,7 +119,11 @@ def _best(expected: Sequence[Expected], forms: Sequence[Form]) -> dict[str, Form
 
 
 def _cost(expected: Expected, form: str, taken_at: datetime) -> int:
-    """The squared distance, then the order in time, then the lot, as one number, of which sums keep that order."""
+    """The squared distance, then the order in time, then the lot, as one number, of which sums keep that order.
+
+    The lot makes one matching the best. Were several equally good, which of them is found could change with one form
+    more, and an answer could go.
+    """
     distance = (taken_at - expected.target_at) // _MICROSECOND
     early = (taken_at - _BEGINNING + (expected.target_at - _BEGINNING)) // _MICROSECOND
     lot = blake2b(f"{expected.key}\n{form}".encode(), digest_size=_LOT_BITS // 8).digest()

@@ -86,11 +86,8 @@ def standing(
 
 
 def _since_last(instrument: Instrument, ordered: InTimeOrder) -> int | float | None:
-    latest = ordered[-1].total
-    if latest is None:
-        return None
     before = next((point.total for point in ordered[-2::-1] if point.total is not None), None)
-    return _change(instrument, before, latest).points
+    return _change(instrument, before, ordered[-1].total).points
 
 
 def _since_baseline(

@@ -13,11 +13,12 @@ from typing import Final
 from app.scoring.change import Change, change
 from app.scoring.default_rules import default_threshold
 from app.scoring.durability import Durability, durability
-from app.scoring.expected import CourseCompleteness, course_completeness
+from app.scoring.expected import CourseCompleteness, CoursePlan, course_completeness, plan_completeness
 from app.scoring.judgement import CategoryResult, Verdict, category_of, judge
 from app.scoring.measurement import MeasurementError, measurement_error
 from app.scoring.model import Instrument, Point, SeverityBand, Threshold, ThresholdKind
 from app.scoring.on_track import OnTrack, on_track
+from app.scoring.schedule_matching import Form
 from app.scoring.score import severity_of
 from app.scoring.session_effect import SessionEffect, session_effects
 from app.scoring.sudden_gains import SuddenChange, sudden_gains
@@ -65,7 +66,7 @@ class Trajectory:
     worse_after_dose: tuple[WorseAfterDose, ...]
     durability: Durability
     on_track: OnTrack
-    completeness: CourseCompleteness | None  # None without a dose: nothing is expected by this rule
+    completeness: CourseCompleteness | None  # None without a schedule and without a dose: nothing is expected
 
 
 def trajectory(
@@ -75,11 +76,13 @@ def trajectory(
     baseline: Baseline | NoBaseline,
     as_of: datetime,
     extra_thresholds: Iterable[Threshold] = (),
+    plan: CoursePlan | None = None,
 ) -> Trajectory:
     """The course of one patient on one instrument through one episode of care.
 
     Units and range: totals and changes in points of the scale; percent as a number, 50.0 is half. `forms` are of this
-    instrument alone, oldest first; `doses` are those given in the episode; `as_of` is the time of looking.
+    instrument alone, oldest first; `doses` are those given in the episode; `as_of` is the time of looking;
+    `plan` is what the episode's schedule asks, and without one the usual time points hold.
 
     Missing data: a form without a total is shown and never judged. Forms before the baseline carry no change. Without
     a baseline, or with no form with a total after it, nothing is judged: `latest` is None.
@@ -117,8 +120,16 @@ def trajectory(
         worse_after_dose=worse_after_dose(forms, doses, instrument),
         durability=durability(ordered, baseline, doses, instrument),
         on_track=on_track(ordered, baseline, instrument, first_dose_at=first_dose),
-        completeness=course_completeness([point.at for point in points], doses, as_of),
+        completeness=_completeness(instrument, points, doses, as_of, plan),
     )
+
+
+def _completeness(
+    instrument: Instrument, points: Sequence[Point], doses: Sequence[Dose], as_of: datetime, plan: CoursePlan | None
+) -> CourseCompleteness | None:
+    if plan is None:
+        return course_completeness([point.at for point in points], doses, as_of)
+    return plan_completeness(plan, [Form(point.id, instrument.id, point.at) for point in points], as_of)
 
 
 def _placed(

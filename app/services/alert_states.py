@@ -118,7 +118,33 @@ async def reconcile_alerts(
     One query when nothing changes. The caller holds the patients' locks.
     """
     known = {found.subject: found for found in await _histories(connection, _OF_PATIENTS, clinic_id, causes)}
-    changes = list(_changes(known, _by_subject(causes), now))
+    await _store_changes(connection, clinic_id, list(_changes(known, _by_subject(causes), now)))
+
+
+async def raise_alerts(
+    connection: asyncpg.Connection, clinic_id: UUID, causes: Mapping[UUID, Collection[AlertCause]], now: datetime
+) -> dict[UUID, list[RaisedAlert]]:
+    """Adds these causes of these patients to those that are active, and says what each form raised.
+
+    For forms that cannot take back what others raised. The caller holds the patients' locks.
+    """
+    wanted = _by_subject(causes)
+    if not wanted:
+        return {}
+    known = {found.subject: found for found in await _histories(connection, _OF_PATIENTS, clinic_id, causes)}
+    concerned = {subject: found for subject, found in known.items() if subject in wanted}
+    await _store_changes(connection, clinic_id, list(_changes(concerned, wanted, now, keep=True)))
+    raised: dict[UUID, list[RaisedAlert]] = {}
+    for subject in sorted(wanted, key=lambda subject: subject[1:]):
+        alert = RaisedAlert(subject.id, subject.kind, subject.instrument, subject.item)
+        for form_id in dict.fromkeys(cause.form_id for cause in wanted[subject].values() if cause.form_id):
+            raised.setdefault(UUID(form_id), []).append(alert)
+    return raised
+
+
+async def _store_changes(
+    connection: asyncpg.Connection, clinic_id: UUID, changes: Sequence[tuple[AlertHistory, int]]
+) -> None:
     if changes:
         await store_steps(connection, clinic_id, changes)
         await notify(connection, clinic_id, list(_notifications(changes)))
@@ -182,21 +208,26 @@ def _changes(
     known: Mapping[AlertSubject, AlertHistory],
     derived: Mapping[AlertSubject, Mapping[str, AlertCause]],
     now: datetime,
+    *,
+    keep: bool = False,
 ) -> Iterator[tuple[AlertHistory, int]]:
-    """What has to be added, in an order that is the same for everybody."""
+    """What has to be added, in an order that is the same for everybody; with `keep` nothing active is taken back."""
     for subject in sorted(known.keys() | derived.keys(), key=lambda subject: subject.id):
         before = known.get(subject, AlertHistory(subject, ()))
-        added = _added(before.steps, derived.get(subject, {}), now)
+        active = before.state.active if keep and before.steps else frozenset()
+        added = _added(before.steps, derived.get(subject, {}), active, now)
         if added:
             yield AlertHistory(subject, before.steps + added), len(added)
 
 
-def _added(before: Sequence[AlertStep], derived: Mapping[str, AlertCause], now: datetime) -> tuple[AlertStep, ...]:
+def _added(
+    before: Sequence[AlertStep], derived: Mapping[str, AlertCause], kept: Collection[str], now: datetime
+) -> tuple[AlertStep, ...]:
     """Never earlier than what was there before: `now` was read before the wait for the lock."""
     at = max([now, *(step.fact.at for step in before[-1:])])
     forms = {step.fact.cause: step.assessment_id for step in before if step.fact.kind == "raised"}
     forms |= {key: None if cause.form_id is None else UUID(cause.form_id) for key, cause in derived.items()}
-    facts = new_facts([step.fact for step in before], derived.keys(), at)
+    facts = new_facts([step.fact for step in before], {*derived, *kept}, at)
     return tuple(
         AlertStep(number, fact, forms.get(fact.cause)) for number, fact in enumerate(facts, start=len(before) + 1)
     )

@@ -1,7 +1,7 @@
 """Corrections of filled forms: the next version with its reason, and what was entered in error."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -63,9 +63,13 @@ async def void_assessment(
 
 
 async def find_assessment_versions(session: AsyncSession, actor: Actor, id_: UUID) -> Sequence[AssessmentVersion]:
-    """Newest first, each with where its time stands in the treatment as it is known now."""
+    """Newest first, each with where its time stands in the treatment as it is known now.
+
+    What a form keeps up it keeps up by its newest version.
+    """
     rows = await versions.find_versions(session, Assessment, actor, id_)
-    seen = await all_in_view(session, actor, rows)
+    newest, *before = await all_in_view(session, actor, rows)
+    seen = [newest, *(replace(view, alerts=()) for view in before)]
     return [AssessmentVersion(view, row.recorded_by, row.reason) for view, row in zip(seen, rows, strict=True)]
 
 
@@ -119,5 +123,6 @@ async def _store_next(
 
 
 async def _as_recorded(session: AsyncSession, actor: Actor, id_: UUID, version: int) -> AssessmentInView:
+    """What the first call answered: doses that were entered later are not in it."""
     row = await versions.get_version(session, Assessment, actor, id_, version)
-    return (await all_in_view(session, actor, [row]))[0]
+    return (await all_in_view(session, actor, [row], row.received_at))[0]

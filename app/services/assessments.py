@@ -120,11 +120,13 @@ async def find_assessments(
     return await all_in_view(session, actor, (await session.exec(query)).all())
 
 
-async def all_in_view(session: AsyncSession, actor: Actor, rows: Sequence[Assessment]) -> list[AssessmentInView]:
-    """Each with the treatment known by now and the alerts it keeps up."""
+async def all_in_view(
+    session: AsyncSession, actor: Actor, rows: Sequence[Assessment], known_at: datetime | None = None
+) -> list[AssessmentInView]:
+    """Each with the treatment as it was known at a time, else now, and the alerts it keeps up."""
     connection, forms = await driver_connection(session), [from_row(row.model_dump()) for row in rows]
     patients = {form.patient_id for form in forms}
-    histories = await find_histories(connection, actor.clinic_id, patients, datetime.now(UTC))
+    histories = await find_histories(connection, actor.clinic_id, patients, known_at or datetime.now(UTC))
     raised = await find_alerts_of_forms(connection, actor.clinic_id, [form.id for form in forms])
     text = await safety_text_for(connection, actor.clinic_id, forms)
     return [in_view(form, histories.get(form.patient_id, ()), raised.get(form.id, ()), text) for form in forms]

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from sqlmodel import select
 
-from app.auth import Actor, Role, TokenParts, new_token
+from app.auth import Role, new_token
 from app.db import Database
-from app.errors import Fault, InvalidError, NotFoundError, UnauthenticatedError
+from app.errors import Fault, InvalidError, NotFoundError
 from app.ids import new_id
 from app.services.time_zones import zone_faults
 from app.tables import ApiToken, Clinic, Patient
@@ -64,23 +64,3 @@ async def revoke_token(database: Database, clinic_id: UUID, token_id: UUID) -> N
         if token is None:
             raise NotFoundError("There is no such token.")
         token.revoked_at = token.revoked_at or datetime.now(UTC)
-
-
-_FIND_TOKEN = (
-    "SELECT role, patient_id, secret_hash, expires_at, revoked_at FROM api_token WHERE clinic_id = $1 AND id = $2"  # noqa: S105  # a query, no password
-)
-
-
-async def get_actor(database: Database, token: TokenParts) -> Actor:
-    """Who holds this token. Raises UnauthenticatedError, with the same words whatever is wrong with it."""
-    async with database.connection(token.clinic_id) as connection:
-        row = await connection.fetchrow(_FIND_TOKEN, token.clinic_id, token.token_id)
-    now = datetime.now(UTC)
-    if (
-        row is None
-        or not token.matches(row["secret_hash"])
-        or row["revoked_at"] is not None
-        or (row["expires_at"] is not None and row["expires_at"] <= now)
-    ):
-        raise UnauthenticatedError("The token is unknown, expired or revoked.")
-    return Actor(token.clinic_id, token.token_id, Role(row["role"]), row["patient_id"])

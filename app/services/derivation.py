@@ -19,7 +19,7 @@ from app.scoring.episode import Episode, episode_at, stretch
 from app.scoring.standing import standing
 from app.scoring.treatment import NO_COURSE, Dose, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
-from app.services.alert_states import reconcile_alerts
+from app.services.alert_states import RaisedAlert, find_alerts_of_forms, raise_alerts, reconcile_alerts
 from app.services.clinic_rules import rules_of
 from app.services.expected_check_ins import ExpectedState, FilledForm, reconcile_expected
 from app.services.histories import History, find_histories
@@ -64,11 +64,11 @@ async def rederive_patient(session: AsyncSession, actor: Actor, patient_id: UUID
 
 async def follow(
     connection: asyncpg.Connection, clinic_id: UUID, forms: Collection[ScoredAssessment], now: datetime
-) -> tuple[dict[UUID, History], set[UUID]]:
-    """The same after forms came in: what is known of their patients' treatment, and whose record was made anew whole.
+) -> tuple[dict[UUID, History], dict[UUID, list[RaisedAlert]]]:
+    """The same after forms came in: what is known of their patients' treatment, and the alerts each form raised.
 
-    Most forms are the newest of their course, raise nothing and answer no schedule. What they change is the standing of
-    one course, and that follows from a few forms as from all.
+    Most forms are the newest of their course and answer no schedule. What they change is the standing of one course and
+    the alerts they raise themselves, and that follows from a few forms as from all.
     """
     patients = {form.patient_id for form in forms}
     histories = await find_histories(connection, clinic_id, patients, now)
@@ -79,10 +79,17 @@ async def follow(
             new[form.patient_id, form.instrument.id].add(form.id)
     judged = await judge_newest(connection, clinic_id, new, histories, now)
     anew = set(planned) | {patient for patient, instrument in new.keys() - judged.keys()}
-    await store_standings(connection, clinic_id, [(p, row) for (p, _), row in judged.items() if p not in anew])
+    usual = [(patient, found) for (patient, _), found in judged.items() if patient not in anew]
+    await store_standings(connection, clinic_id, [(patient, found.standing) for patient, found in usual])
+    causes: dict[UUID, list[AlertCause]] = defaultdict(list)
+    for patient, found in usual:
+        causes[patient] += found.causes
+    raised = await raise_alerts(connection, clinic_id, causes, now)
     if anew:
         await rederive(connection, clinic_id, anew, now)
-    return histories, anew
+        watched = [form.id for form in forms if form.patient_id in anew]
+        raised |= await find_alerts_of_forms(connection, clinic_id, watched)
+    return histories, raised
 
 
 async def _expect(

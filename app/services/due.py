@@ -78,6 +78,13 @@ async def find_due(
     database: Database, actor: Actor, wanted: DueFilter, page: PageRequest, now: datetime
 ) -> Sequence[asyncpg.Record]:
     """First to close first; one more than the page holds, if there is one."""
+    statement, values = due_sql(actor, wanted, page, now)
+    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+        return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
+
+
+def due_sql(actor: Actor, wanted: DueFilter, page: PageRequest, now: datetime) -> tuple[str, list[Any]]:
+    """The statement and its values; apart, so that a test can ask how it is carried out."""
     begin, end = _stretch(wanted.statuses, page.after, now)
     values = [actor.clinic_id, now, begin.at, begin.id, end, list(wanted.statuses), page.limit + 1]
     statement = _OF_CLINIC
@@ -85,8 +92,7 @@ async def find_due(
         if value is not None:
             values.append(value)
             statement += f" AND {name} = ${len(values)}"
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
-        return await connection.fetch(statement + _IN_ORDER, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
+    return statement + _IN_ORDER, values
 
 
 def _stretch(statuses: frozenset[str], after: Position | None, now: datetime) -> tuple[Position, datetime]:

@@ -20,7 +20,6 @@ from app.auth import Actor
 from app.db import Database
 from app.errors import AppError, DefectError, KeyReusedError, NotFoundError, UnavailableError
 from app.ids import new_id
-from app.services.alert_states import find_alerts_of_forms
 from app.services.derivation import follow
 from app.services.idempotency import claim_on
 from app.services.locks import lock_key
@@ -353,9 +352,7 @@ async def _new_in_view(
 ) -> dict[UUID, AssessmentInView]:
     if not forms:
         return {}
-    histories, anew = await follow(connection, clinic_id, forms, now)
-    watched = [form.id for form in forms if form.patient_id in anew]
-    raised = await find_alerts_of_forms(connection, clinic_id, watched) if watched else {}
+    histories, raised = await follow(connection, clinic_id, forms, now)
     safety_text = await safety_text_for(connection, clinic_id, forms)
     return {
         form.id: in_view(form, histories.get(form.patient_id, ()), raised.get(form.id, ()), safety_text)

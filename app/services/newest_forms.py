@@ -1,4 +1,4 @@
-"""The usual check-in: the newest form of its course, which raises nothing. Judged by a few forms instead of by all."""
+"""The usual check-in: the newest form of its course. Judged by a few forms instead of by all."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.scoring.alerting import form_causes
+from app.scoring.alerting import AlertCause, form_causes
 from app.scoring.episode import stretch
 from app.scoring.essential import essential
 from app.scoring.model import Instrument, Point, Validity
@@ -40,6 +40,14 @@ FROM (
 ) form
 GROUP BY patient_id, instrument
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the newest forms of a course amount to. They take nothing back that earlier forms raised."""
+
+    standing: StandingRow
+    causes: tuple[AlertCause, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +85,10 @@ async def judge_newest(
     new: Mapping[Course, Collection[UUID]],
     histories: Mapping[UUID, History],
     now: datetime,
-) -> dict[Course, StandingRow]:
-    """Where these new forms, by course, leave their patients standing. A course that needs a closer look is left out:
-    one with a form that raises something, or that is not the newest, or with more than one episode.
+) -> dict[Course, Judged]:
+    """What these new forms, by course, amount to.
+
+    A course that needs a closer look is left out: one whose new forms are not its newest, or of several episodes.
     """
     if not new:
         return {}
@@ -88,8 +97,8 @@ async def judge_newest(
     found = {}
     for row in rows:
         course = (row["patient_id"], row["instrument"])
-        if course in new and (standing_ := _judge(_columns(row), new[course], histories.get(course[0], ()), now)):
-            found[course] = standing_
+        if course in new and (judged := _judge(_columns(row), new[course], histories.get(course[0], ()), now)):
+            found[course] = judged
     return found
 
 
@@ -98,7 +107,7 @@ def _columns(row: Mapping[str, Any]) -> _Columns:
     return _Columns(instrument, row["ids"], row["times"], row["totals"], row["validities"], row["responses"])
 
 
-def _judge(forms: _Columns, new: Collection[UUID], history: History, now: datetime) -> StandingRow | None:
+def _judge(forms: _Columns, new: Collection[UUID], history: History, now: datetime) -> Judged | None:
     newest = len(forms.ids) - len(new)
     episode = history[0] if history else None
     begins = 0 if episode is None else bisect_left(forms.times, stretch(episode, history)[0])
@@ -124,11 +133,12 @@ def _judge(forms: _Columns, new: Collection[UUID], history: History, now: dateti
     points = [form.point for form in mine]
     baseline = usual_baseline(points, doses)
     raised = (
-        *form_causes(forms.instrument, [*before, *mine], (), NO_COURSE),
+        *(form_causes(forms.instrument, [*before, *mine], (), NO_COURSE) if before else ()),
         *form_causes(forms.instrument, mine, doses, baseline),
     )
     ids = {str(id_) for id_ in new}
     found = standing(forms.instrument, points, doses, baseline)
-    if found is None or any(cause.form_id in ids for cause in raised):
+    if found is None:
         return None
-    return standing_row(forms.instrument, episode, replace(found, forms=len(forms.ids) - begins))
+    row = standing_row(forms.instrument, episode, replace(found, forms=len(forms.ids) - begins))
+    return Judged(row, tuple(cause for cause in raised if cause.form_id in ids))

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
@@ -13,12 +13,11 @@ import asyncpg
 
 from app.schemas.schedules import ScheduleEntry, plan_entry, quiet_hours
 from app.scoring.schedule import PlanEntry, QuietHours, Session, ZoneFrom
-
-QUIET_FROM, QUIET_UNTIL = "21:00", "08:00"  # where the clinic has not decided
-NEWEST: Final = datetime.max.replace(tzinfo=UTC)  # as known at the end of time: what is current
+from app.services.clinic_rules import DEFAULTS
+from app.services.time_zones import zones_of
 
 # Episodes that have a schedule, those entered in error too: what was expected in them has to go. A patient without any
-# costs a probe of the episodes' index. `known_at` lets the story of before be told as it stood.
+# costs a probe of the episodes' index. $3 is null, or the time as of which the story is to be told.
 _PLANS: Final = """
 SELECT episode.patient_id, episode.id, episode.opened_at, episode.closed_at, episode.entered_in_error,
        schedule.version, schedule.entries::text AS entries,
@@ -27,38 +26,31 @@ SELECT episode.patient_id, episode.id, episode.opened_at, episode.closed_at, epi
 FROM episode
 CROSS JOIN LATERAL (
   SELECT version, entries, quiet_from, quiet_until FROM schedule
-  WHERE clinic_id = $1 AND id = episode.id AND recorded_at <= $3 ORDER BY version DESC LIMIT 1) schedule
+  WHERE clinic_id = $1 AND id = episode.id AND recorded_at <= coalesce($3, 'infinity'::timestamptz)
+  ORDER BY version DESC LIMIT 1) schedule
 LEFT JOIN LATERAL (
   SELECT quiet_from, quiet_until FROM clinic_rules
-  WHERE clinic_id = $1 AND id = $1 AND recorded_at <= $3 ORDER BY version DESC LIMIT 1) rules ON true
-WHERE episode.clinic_id = $1 AND episode.patient_id = ANY($2::uuid[]) AND episode.recorded_at <= $3
+  WHERE clinic_id = $1 AND id = $1 AND recorded_at <= coalesce($3, 'infinity'::timestamptz)
+  ORDER BY version DESC LIMIT 1) rules ON true
+WHERE episode.clinic_id = $1 AND episode.patient_id = ANY($2::uuid[])
+  AND episode.recorded_at <= coalesce($3, 'infinity'::timestamptz)
   AND NOT EXISTS (
     SELECT FROM episode later
     WHERE later.clinic_id = $1 AND later.id = episode.id AND later.version > episode.version
-      AND later.recorded_at <= $3)
+      AND later.recorded_at <= coalesce($3, 'infinity'::timestamptz))
 ORDER BY episode.patient_id, episode.opened_at, episode.id
 """
 _SESSIONS: Final = """
 SELECT this.episode_id, this.id, coalesce(this.started_at, this.scheduled_at) AS at
 FROM treatment_session this
-WHERE this.clinic_id = $1 AND this.episode_id = ANY($2::uuid[]) AND this.recorded_at <= $3
+WHERE this.clinic_id = $1 AND this.episode_id = ANY($2::uuid[])
+  AND this.recorded_at <= coalesce($3, 'infinity'::timestamptz)
   AND this.kind = 'dosing' AND this.status IN ('planned', 'done') AND NOT this.entered_in_error
   AND NOT EXISTS (
     SELECT FROM treatment_session later
-    WHERE later.clinic_id = $1 AND later.id = this.id AND later.version > this.version AND later.recorded_at <= $3)
+    WHERE later.clinic_id = $1 AND later.id = this.id AND later.version > this.version
+      AND later.recorded_at <= coalesce($3, 'infinity'::timestamptz))
 ORDER BY this.episode_id, at, this.id
-"""
-# The clinic's own zone holds before the first of the patient's; of equal times the later version holds.
-_ZONES: Final = """
-SELECT NULL::uuid AS patient_id, NULL::timestamptz AS valid_from, time_zone, 0 AS version
-FROM clinic WHERE clinic_id = $1
-UNION ALL
-SELECT patient_id, valid_from, time_zone, version
-FROM patient_time_zone WHERE clinic_id = $1 AND id = ANY($2::uuid[]) AND recorded_at <= $3
-ORDER BY valid_from NULLS FIRST, version
-"""
-_QUIET: Final = """
-SELECT quiet_from, quiet_until FROM clinic_rules WHERE clinic_id = $1 AND id = $1 ORDER BY version DESC LIMIT 1
 """
 
 
@@ -84,26 +76,23 @@ class PatientTreatment:
 
 
 async def find_treatments(
-    connection: asyncpg.Connection, clinic_id: UUID, patient_ids: Collection[UUID], known_at: datetime = NEWEST
+    connection: asyncpg.Connection, clinic_id: UUID, patient_ids: Collection[UUID], known_at: datetime | None = None
 ) -> dict[UUID, PatientTreatment]:
-    """By patient; one none of whose episodes has a schedule is left out."""
+    """By patient; one none of whose episodes has a schedule is left out.
+
+    As the record stood at a time, or as it stands now.
+    """
     plans = await connection.fetch(_PLANS, clinic_id, list(patient_ids), known_at)
     if not plans:
         return {}
     episodes = [plan["id"] for plan in plans if not plan["entered_in_error"]]
     sessions = _by_episode(await connection.fetch(_SESSIONS, clinic_id, episodes, known_at))
     patients = dict.fromkeys(plan["patient_id"] for plan in plans)
-    zones = await connection.fetch(_ZONES, clinic_id, list(patients), known_at)
+    zones = await zones_of(connection, clinic_id, list(patients), known_at)
     planned: dict[UUID, list[PlannedEpisode]] = defaultdict(list)
     for plan in plans:
         planned[plan["patient_id"]].append(_planned(plan, sessions.get(plan["id"], ())))
-    return {patient: PatientTreatment(tuple(planned[patient]), _zones(zones, patient)) for patient in patients}
-
-
-async def quiet_hours_of_clinic(connection: asyncpg.Connection, clinic_id: UUID) -> QuietHours:
-    """What holds for a schedule that has none of its own."""
-    begins, ends = await connection.fetchrow(_QUIET, clinic_id) or (QUIET_FROM, QUIET_UNTIL)
-    return quiet_hours(begins, ends)
+    return {patient: PatientTreatment(tuple(planned[patient]), zones[patient]) for patient in patients}
 
 
 def _planned(plan: Mapping[str, Any], sessions: Sequence[Session]) -> PlannedEpisode:
@@ -113,7 +102,7 @@ def _planned(plan: Mapping[str, Any], sessions: Sequence[Session]) -> PlannedEpi
         closed_at=plan["closed_at"],
         schedule_version=plan["version"],
         entries=() if plan["entered_in_error"] else _entries(plan["entries"]),
-        quiet=quiet_hours(plan["quiet_from"] or QUIET_FROM, plan["quiet_until"] or QUIET_UNTIL),
+        quiet=quiet_hours(plan["quiet_from"] or DEFAULTS["quiet_from"], plan["quiet_until"] or DEFAULTS["quiet_until"]),
         sessions=tuple(sessions),
     )
 
@@ -130,8 +119,3 @@ def _by_episode(rows: Iterable[Mapping[str, Any]]) -> dict[UUID, list[Session]]:
         mine = found[row["episode_id"]]
         mine.append(Session(id=str(row["id"]), at=row["at"], number=len(mine) + 1))
     return found
-
-
-def _zones(rows: Iterable[Mapping[str, Any]], patient: UUID) -> tuple[ZoneFrom, ...]:
-    """The clinic's row names no patient, and comes first."""
-    return tuple(ZoneFrom(row["valid_from"], row["time_zone"]) for row in rows if row["patient_id"] in (None, patient))

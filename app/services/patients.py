@@ -133,9 +133,8 @@ async def _find_zones(session: AsyncSession, actor: Actor, patient: Patient, cli
     )
     changes = (await session.exec(query.order_by(col(PatientTimeZone.version).desc()))).all()
     clinics = {"time_zone": clinic.time_zone, "valid_from": None, "valid_from_offset_minutes": 0}
-    first = versions.default(actor.clinic_id, patient.id, patient.created_at)
-    as_made = PatientTimeZone(**first, patient_id=patient.id, **clinics)
-    return [*changes, as_made]
+    first = versions.default(actor.clinic_id, patient.id, patient.created_at) | clinics
+    return [*changes, PatientTimeZone(**first, patient_id=patient.id)]
 
 
 async def _as_recorded(

@@ -16,10 +16,10 @@ from app.scoring.protocols import Protocol, get_protocol
 from app.scoring.schedule import PlanEntry, QuietHours
 from app.scoring.schedule_checks import plan_faults
 from app.services import versions
+from app.services.clinic_rules import rules_of
 from app.services.derivation import rederive_patient
 from app.services.episodes import get_episode
 from app.services.locks import lock_patient
-from app.services.patient_treatments import quiet_hours_of_clinic
 from app.tables import EpisodeOfCare, Schedule
 
 
@@ -100,7 +100,8 @@ async def _get_unchanged(session: AsyncSession, actor: Actor, id_: UUID, based_o
 
 async def _quiet(session: AsyncSession, actor: Actor, content: SchedulePut) -> QuietHours:
     if content.quiet_hours is None:
-        return await quiet_hours_of_clinic(await driver_connection(session), actor.clinic_id)
+        rules = await rules_of(await driver_connection(session), actor.clinic_id)
+        return QuietHours(rules.quiet_from, rules.quiet_until)
     return quiet_hours(content.quiet_hours.begins, content.quiet_hours.ends)
 
 

@@ -21,16 +21,19 @@ SELECT NULL::uuid AS patient_id, time_zone, NULL::timestamptz AS valid_from, 0 A
 WHERE clinic_id = $1
 UNION ALL
 SELECT id, time_zone, valid_from, version FROM patient_time_zone
-WHERE clinic_id = $1 AND id = ANY($2::uuid[])
+WHERE clinic_id = $1 AND id = ANY($2::uuid[]) AND recorded_at <= coalesce($3, 'infinity'::timestamptz)
 ORDER BY version
 """
 
 
 async def zones_of(
-    connection: asyncpg.Connection, clinic_id: UUID, patient_ids: Collection[UUID]
+    connection: asyncpg.Connection, clinic_id: UUID, patient_ids: Collection[UUID], known_at: datetime | None = None
 ) -> dict[UUID, tuple[ZoneFrom, ...]]:
-    """For each patient the clinic's zone, then the patient's own; at an instant holds the last that has begun."""
-    clinics, *rows = await connection.fetch(_ZONES, clinic_id, list(patient_ids))
+    """For each patient the clinic's zone, then the patient's own; at an instant holds the last that has begun.
+
+    As the record stood at a time, or as it stands now.
+    """
+    clinics, *rows = await connection.fetch(_ZONES, clinic_id, list(patient_ids), known_at)
     zones = {patient: [ZoneFrom(None, clinics["time_zone"])] for patient in patient_ids}
     for row in rows:
         zones[row["patient_id"]].append(ZoneFrom(row["valid_from"], row["time_zone"]))

@@ -1,7 +1,7 @@
 """A patient's course: SQL gives the series and the treatment, the pure core says what they amount to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, Literal
@@ -13,12 +13,15 @@ from app.auth import Actor
 from app.db import Database
 from app.errors import NotFoundError
 from app.scoring.episode import Episode, episode_at, stretch
+from app.scoring.expected import CoursePlan
 from app.scoring.model import Instrument, Point, Threshold, Validity
+from app.scoring.schedule import expected_check_ins
 from app.scoring.trajectory import Trajectory, trajectory
 from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
 from app.services.histories import History, find_histories
 from app.services.patient_records import whole
+from app.services.patient_treatments import PatientTreatment, find_treatments
 from app.services.scored_assessments import known_instrument
 from app.services.thresholds import find_thresholds
 
@@ -88,11 +91,13 @@ async def get_trajectory(
         rows = await _series(connection, actor, patient_id, instrument, request)
         histories = await find_histories(connection, actor.clinic_id, [patient_id], request.known_at)
         thresholds = await find_thresholds(connection, actor.clinic_id, instrument.id, request.known_at)
+        treatments = await find_treatments(connection, actor.clinic_id, [patient_id], request.known_at)
     history = histories.get(patient_id, ())
     episode = _episode(history, request)
     doses = tuple(dose for dose in episode.doses if dose.started_at <= request.as_of) if episode else ()
     rows = _of_episode(rows, episode, history)
-    found = _course(instrument, rows, doses, request.baseline, request.hour, thresholds)
+    asked = _asked(treatments.get(patient_id), episode)
+    found = _course(instrument, rows, doses, request.baseline, request.hour, thresholds, asked)
     return PatientTrajectory(instrument, episode, doses, found)
 
 
@@ -104,6 +109,7 @@ def _course(
     asked: BaselineRequest,
     as_of: datetime,
     thresholds: tuple[Threshold, ...],
+    scheduled: PatientTreatment | None,
 ) -> Trajectory:
     """Computed once for each state of a record: courses are looked at far more often than they change."""
     watched = [critical.item for critical in instrument.critical_items]
@@ -112,7 +118,7 @@ def _course(
         for id_, at, total, validity, critical in rows
     ]
     baseline = _baseline([form.point for form in forms], doses, asked)
-    return trajectory(instrument, forms, doses, baseline, as_of, thresholds)
+    return trajectory(instrument, forms, doses, baseline, as_of, thresholds, _plan(instrument, scheduled))
 
 
 async def find_amounts_mg(
@@ -134,6 +140,23 @@ def _episode(history: History, request: TrajectoryRequest) -> Episode | None:
         if episode.id == wanted:
             return episode
     raise NotFoundError("The patient has no such episode.")
+
+
+def _asked(treatment: PatientTreatment | None, episode: Episode | None) -> PatientTreatment | None:
+    """The part of one episode; None where it has no schedule."""
+    if treatment is None or episode is None:
+        return None
+    mine = tuple(planned for planned in treatment.episodes if str(planned.id) == episode.id)
+    return replace(treatment, episodes=mine) if mine else None
+
+
+def _plan(instrument: Instrument, scheduled: PatientTreatment | None) -> CoursePlan | None:
+    if scheduled is None:
+        return None
+    (planned,) = scheduled.episodes
+    entries = [entry for entry in planned.entries if entry.instrument == instrument.id]
+    expected = expected_check_ins(entries, planned.opened_at, planned.sessions, scheduled.zones, planned.quiet)
+    return CoursePlan(f"schedule@{planned.schedule_version}", expected)
 
 
 def _of_episode(rows: tuple[Row, ...], episode: Episode | None, history: History) -> tuple[Row, ...]:

@@ -1,6 +1,8 @@
-"""More callers: another clinic's administrator, and a program."""
+"""More callers: another clinic's administrator, a program, a patient."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
@@ -25,3 +27,19 @@ async def service(app: FastAPI, database: Database, clinic: Clinic) -> AsyncIter
     api = await client(app, database, clinic, Role.SERVICE)
     async with api.http:
         yield api
+
+
+@dataclass
+class PatientApi(Api):
+    """A patient's own client."""
+
+    patient_id: str
+
+
+@pytest.fixture
+async def patient_api(app: FastAPI, database: Database, clinic: Clinic, api: Api) -> AsyncIterator[PatientApi]:
+    """A patient of the test's own clinic."""
+    patient = await api.add_patient()
+    own = await client(app, database, clinic, Role.PATIENT, UUID(patient))
+    async with own.http:
+        yield PatientApi(own.http, own.clinic_id, patient)

@@ -1,13 +1,12 @@
 """What the tests of schedules share: sound entries, and a look at what is expected."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import httpx2
 
 from app.db import Database
-from app.services.derivation import rederive
 from tests.conftest import Api
 
 DAY_AFTER: dict[str, Any] = {
@@ -44,15 +43,8 @@ async def plan(api: Api, episode: str, *entries: dict[str, Any], **more: Any) ->
     return made
 
 
-async def settle(database: Database, api: Api, patient: str) -> None:
-    """What follows from the record of a patient, worked out once more; it changes nothing where that is done."""
-    async with database.connection(api.clinic_id) as connection:
-        await rederive(connection, api.clinic_id, [UUID(patient)], datetime.now(UTC))
-
-
 async def expected_rows(database: Database, api: Api, patient: str) -> list[dict[str, Any]]:
-    """All rows of a patient in order of opening, after settling."""
-    await settle(database, api, patient)
+    """All that is expected of a patient, in order of opening."""
     query = "SELECT * FROM expected_check_in WHERE clinic_id = $1 AND patient_id = $2 ORDER BY opens_at, key"
     async with database.connection(api.clinic_id) as connection:
         return [dict(row) for row in await connection.fetch(query, api.clinic_id, UUID(patient))]

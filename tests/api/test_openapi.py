@@ -225,7 +225,10 @@ def test_every_error_is_a_problem(operation: Operation) -> None:
 
 @each_secured
 def test_secured_operations_declare_how_they_refuse(operation: Operation) -> None:
-    """401 and 403 everywhere; 404 where something is named; 400, 413, 415, 422 where something is sent."""
+    """401 and 403 everywhere; 404 where something is named; 400, 413, 415, 422 where something is sent.
+
+    412 and 428 where a change says what it is based on.
+    """
     declared = set(operation.entry["responses"])
     assert declared >= {"401", "403", "500", "503"}
     assert operation.entry["security"]
@@ -233,8 +236,20 @@ def test_secured_operations_declare_how_they_refuse(operation: Operation) -> Non
         assert declared >= {"404", "422"}
     if operation.body is not None:
         assert declared >= {"400", "413", "415", "422"}
+    if any(parameter["name"] == "If-Match" for parameter in operation.entry.get("parameters", [])):
+        assert declared >= {"412", "428"}
     assert "WWW-Authenticate" in operation.entry["responses"]["401"]["headers"]
     assert "Retry-After" in operation.entry["responses"]["503"]["headers"]
+
+
+def test_every_change_says_what_it_is_based_on() -> None:
+    """The header is named as it is written everywhere, so that the errors of it are declared."""
+    names = {parameter["name"] for one in OPERATIONS for parameter in one.entry.get("parameters", [])}
+    assert "If-Match" in names
+    assert not {name for name in names if name.lower() == "if-match"} - {"If-Match"}
+    for one in OPERATIONS:
+        if one.method == "patch":
+            assert set(one.entry["responses"]) >= {"412", "428"}, str(one)
 
 
 def test_every_problem_is_told_where_it_may_be_met() -> None:

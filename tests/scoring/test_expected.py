@@ -1,4 +1,4 @@
-"""Completeness against the time points that are usually asked for."""
+"""Completeness against the time points that are usually asked for, and against a schedule."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.scoring.expected import DEFAULT_TIME_POINTS, course_completeness
+from app.scoring.completeness import Completeness
+from app.scoring.expected import DEFAULT_TIME_POINTS, CoursePlan, course_completeness, plan_completeness
+from app.scoring.schedule import Expected
+from app.scoring.schedule_matching import Form
 from app.scoring.timeline import HOUR
 from app.scoring.treatment import Dose
 
@@ -72,3 +75,50 @@ def test_another_form_never_lowers_completeness(hours: list[int]) -> None:
     assert more is not None
     assert more.total.received >= course.total.received
     assert more.total.missing <= course.total.missing
+
+
+# --- By a schedule ----------------------------------------------------------------------------------------------------
+
+
+def asked(code: str, hour: int) -> Expected:
+    target = START + hour * HOUR
+    opens, overdue, closes = (target + hours * HOUR for hours in (-24, 24, 72))
+    return Expected(f"{code}/episode/{hour}", code, "phq-9", None, target, opens, overdue, closes, None)
+
+
+PLAN = CoursePlan("schedule@3", (asked("day", 24), *(asked("weekly", 168 * week) for week in range(1, 5))))
+
+
+def forms(hours: list[int]) -> list[Form]:
+    return [Form(f"form-{place}", "phq-9", at) for place, at in enumerate(times(hours))]
+
+
+def test_a_schedule_counts_by_its_own_windows() -> None:
+    """In time, late, missing, still to come, and one that nobody asked for; told by entry and in all."""
+    course = plan_completeness(PLAN, forms([24, 168 + 30, 100]), START + 480 * HOUR)
+    assert course.rule == "schedule@3"
+    assert course.total == Completeness(
+        expected=3, received=2, late=1, missing=1, pending=2, unexpected=1, received_rate=2 / 3
+    )
+    assert [(stage.code, stage.completeness.received) for stage in course.stages] == [("day", 1), ("weekly", 1)]
+
+
+def test_a_schedule_that_asks_nothing_expects_nothing() -> None:
+    """Zero, not unknown: somebody decided so."""
+    course = plan_completeness(CoursePlan("schedule@1", ()), forms([24]), LATER)
+    assert course.total == Completeness(
+        expected=0, received=0, late=0, missing=0, pending=0, unexpected=1, received_rate=None
+    )
+    assert course.stages == ()
+
+
+@given(HOURS, st.integers(0, 60))
+def test_every_form_is_counted_once_by_a_schedule(hours: list[int], day: int) -> None:
+    """Received or unexpected; what is asked is received, missing or pending, in every stage and in all."""
+    course = plan_completeness(PLAN, forms(hours), START + timedelta(days=day))
+    assert course.total.received + course.total.unexpected == len(hours)
+    assert course.total.expected + course.total.pending == len(PLAN.expected)
+    for part in (course.total, *(stage.completeness for stage in course.stages)):
+        assert part.expected == part.received + part.missing
+        assert 0 <= part.late <= part.received
+    assert sum(stage.completeness.received for stage in course.stages) == course.total.received

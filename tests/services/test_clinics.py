@@ -9,7 +9,7 @@ from app import deps
 from app.auth import Role, parse_token
 from app.db import Database
 from app.errors import InvalidError, NotFoundError, UnauthenticatedError
-from app.services import clinics
+from app.services import clinics, tokens
 from app.tables import Clinic
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ async def test_a_token_needs_its_clinic(database: Database) -> None:
 async def test_the_holder_of_a_token_is_found(database: Database, clinic: Clinic) -> None:
     """Clinic and role come from the stored row."""
     token, text = await clinics.record_token(database, clinic.clinic_id, Role.SERVICE)
-    actor = await clinics.get_actor(database, parse_token(text))
+    actor = await tokens.get_actor(database, parse_token(text))
     assert (actor.clinic_id, actor.token_id, actor.role) == (clinic.clinic_id, token.id, Role.SERVICE)
 
 
@@ -49,7 +49,7 @@ async def test_unknown_expired_and_revoked_tokens_answer_alike(database: Databas
         parse_token(f"{expired[:47]}_{other_secret[48:]}"),
     ):
         with pytest.raises(UnauthenticatedError) as refusal:
-            await clinics.get_actor(database, parts)
+            await tokens.get_actor(database, parts)
         words.add(refusal.value.detail)
     assert len(words) == 1
 

@@ -1,0 +1,110 @@
+"""`tidemark worker`: reminders, missed check-ins and webhooks, in a process that answers nobody."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, Final
+
+import typer
+
+from app.cli_database import run_with_database
+from app.db import Database
+from app.delivery import Worker
+from app.services.derivation import rederive
+from app.settings import Settings
+from app.webhook_address import parse_internal_hosts
+from app.webhook_client import WebhookClient
+
+log = logging.getLogger("tidemark")
+
+PAUSE_SECONDS: Final = 5.0  # before a worker that ended by itself is started again
+STOP_SECONDS: Final = 20.0  # above what an attempt under way can take
+
+
+def work(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Do what can be done now, then end.")] = False,
+    interval_seconds: Annotated[
+        float, typer.Option(min=0.1, max=3_600, help="Pause after a round in which nothing was to do.")
+    ] = 5.0,
+    beside: Annotated[bool, typer.Option("--beside", hidden=True, help="End when standard input does.")] = False,
+) -> None:
+    """Write reminders, notice missed check-ins, deliver webhooks. Several may run at once."""
+    settings = Settings()
+
+    async def run(database: Database) -> None:
+        stop = _stop_on_signals()
+        if beside:
+            _stop_with_input(stop)
+        hosts = parse_internal_hosts(settings.webhook_internal_hosts)
+        async with WebhookClient(hosts, settings.webhook_ca_file) as client:
+            worker = Worker(database, client, rederive, stop)
+            await (worker.run_once() if once else worker.run(interval_seconds))
+
+    run_with_database(run)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """What is under way is brought to its end, which takes ten seconds at most."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):  # Windows: there an interrupt ends the process at once, which loses nothing
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _stop_with_input(stop: asyncio.Event) -> None:
+    """The other end is the server's: it closes when the server ends, also when that was killed."""
+    loop = asyncio.get_running_loop()
+
+    def watch() -> None:
+        while os.read(0, 64):
+            pass
+        with suppress(RuntimeError):  # the loop may have ended before
+            loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=watch, daemon=True, name="tidemark-server-watch").start()
+
+
+@contextmanager
+def worker_beside() -> Iterator[None]:
+    """A worker in a process of its own for as long as the server runs, started again if it ends."""
+    leaving = threading.Event()
+
+    def keep() -> None:
+        while not leaving.is_set():
+            process = _start()
+            while process.poll() is None and not leaving.wait(0.2):
+                pass
+            _end(process)
+            if not leaving.is_set():
+                log.warning("the worker is gone and is started again")
+                leaving.wait(PAUSE_SECONDS)
+
+    keeper = threading.Thread(target=keep, name="tidemark-worker-keeper", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        leaving.set()
+        keeper.join()
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,156 @@
+"""The worker: what time makes due is written down, and what is written down is sent. Any number may run at once."""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from app.db import Database
+from app.errors import UnavailableError
+from app.services.deliveries import Claim, Outcome, claim_next, record_outcome
+from app.services.reminders import Rederive, find_patients_with_misses, remind, settle_misses
+from app.webhook_client import WebhookClient
+
+log = logging.getLogger("tidemark")
+
+CLINICS_AT_ONCE: Final = 4
+DELIVERIES_AT_ONCE: Final = 8  # of one clinic
+DELIVERIES_TO_ONE_WEBHOOK: Final = 4  # so that one that hangs leaves room for the others
+TURN_SECONDS: Final = 5.0  # nothing is claimed after it: the other clinics wait for theirs
+RECORD_TRIES: Final = 3  # a busy database shall not make a delivery go out twice
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What one process works with."""
+
+    database: Database
+    client: WebhookClient
+    rederive: Rederive
+    stop: asyncio.Event
+
+    async def run(self, interval_seconds: float) -> None:
+        """Rounds until told to stop, without a pause while there is something to do."""
+        while not self.stop.is_set():
+            done = await self.round()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), 0 if done else interval_seconds)
+
+    async def run_once(self) -> None:
+        """Until nothing is left that could be done now."""
+        while not self.stop.is_set() and await self.round():
+            pass
+
+    async def round(self) -> int:
+        """One turn of every clinic. Returns how much was done; trouble is logged and waits for the next round."""
+        try:
+            clinic_ids = await self.database.clinic_ids()
+        except UnavailableError as error:
+            _log_trouble(error)
+            return 0
+        places = asyncio.Semaphore(CLINICS_AT_ONCE)
+
+        async def take_turn(clinic_id: UUID) -> int:
+            async with places:
+                return await _Turn(self, clinic_id).take()
+
+        return sum(await asyncio.gather(*map(take_turn, clinic_ids)))
+
+
+class _Turn:
+    """What is done for one clinic before the next one has its turn."""
+
+    def __init__(self, worker: Worker, clinic_id: UUID) -> None:
+        self._worker = worker
+        self._clinic_id = clinic_id
+        self._under_way: Counter[UUID] = Counter()  # deliveries to each webhook
+        self._claiming = asyncio.Lock()  # one lane at a time, so that the number above is true
+        self._ends_at = time.monotonic() + TURN_SECONDS
+
+    async def take(self) -> int:
+        return await _tried(self._remind) + await _tried(self._sweep) + await self._deliver()
+
+    async def _remind(self) -> int:
+        return await remind(self._worker.database, self._clinic_id, datetime.now(UTC))
+
+    async def _sweep(self) -> int:
+        now, database = datetime.now(UTC), self._worker.database
+        settled = 0
+        for patient_id in await find_patients_with_misses(database, self._clinic_id, now):
+
+            async def settle(patient_id: UUID = patient_id) -> int:
+                await settle_misses(database, self._clinic_id, patient_id, now, self._worker.rederive)
+                return 1
+
+            settled += 0 if self._is_over() else await _tried(settle)
+        return settled
+
+    async def _deliver(self) -> int:
+        """Side by side, each lane one delivery after the other."""
+        return sum(await asyncio.gather(*(_tried(self._lane) for _ in range(DELIVERIES_AT_ONCE))))
+
+    async def _lane(self) -> int:
+        sent = 0
+        while not self._is_over() and (claim := await self._claim()) is not None:
+            try:
+                await self._record(claim, await self._sent(claim))
+            finally:
+                self._under_way[claim.webhook_id] -= 1
+            sent += 1
+        return sent
+
+    async def _claim(self) -> Claim | None:
+        async with self._claiming:
+            busy = [id_ for id_, number in self._under_way.items() if number >= DELIVERIES_TO_ONE_WEBHOOK]
+            async with self._worker.database.connection(self._clinic_id) as connection:
+                claim = await claim_next(connection, self._clinic_id, busy)
+            if claim is not None:
+                self._under_way[claim.webhook_id] += 1
+        return claim
+
+    async def _sent(self, claim: Claim) -> Outcome:
+        try:
+            return await self._worker.client.send(self._clinic_id, claim)
+        except Exception as error:  # noqa: BLE001  # a defect of ours must not send the same for ever
+            _log_trouble(error)
+            return Outcome(error="defect")
+
+    async def _record(self, claim: Claim, outcome: Outcome) -> None:
+        for left in reversed(range(RECORD_TRIES)):
+            try:
+                async with self._worker.database.connection(self._clinic_id) as connection:
+                    await record_outcome(connection, self._clinic_id, claim, outcome)
+            except UnavailableError:
+                if not left:
+                    raise
+                await asyncio.sleep(1)
+            else:
+                break
+
+    def _is_over(self) -> bool:
+        return self._worker.stop.is_set() or time.monotonic() > self._ends_at
+
+
+async def _tried(work: Callable[[], Awaitable[int]]) -> int:
+    """One clinic's, one patient's or one delivery's trouble is not the others'."""
+    try:
+        return await work()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the round goes on
+        _log_trouble(error)
+        return 0
+
+
+def _log_trouble(error: Exception) -> None:
+    """Class and place, never the message: it may quote a patient's row."""
+    if isinstance(error, UnavailableError):
+        log.warning("the worker waits for the database")
+        return
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    log.error("the worker met %s at %s:%s", type(error).__qualname__, last.filename, last.lineno)
