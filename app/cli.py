@@ -19,6 +19,7 @@ from rich.table import Table
 
 from app import demo, migrate
 from app.auth import Role
+from app.cli_caseload import show_alerts, show_caseload, show_due
 from app.cli_database import (
     Addresses,
     database_addresses,
@@ -45,6 +46,9 @@ token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_
 cli.add_typer(clinic_cli, name="clinic")
 cli.add_typer(token_cli, name="token")
 cli.command("import")(import_forms)
+cli.command("caseload")(show_caseload)
+cli.command("due")(show_due)
+cli.command("alerts")(show_alerts)
 cli.command("worker")(work)
 
 out = Console()

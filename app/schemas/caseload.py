@@ -1,6 +1,7 @@
 """Every patient's latest state: answers, and the rules behind their numbers in words."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -11,7 +12,17 @@ from app.schemas.treatment_sessions import Kind
 from app.scoring.change import ChangeCategory
 from app.scoring.model import Validity
 
-Category = Literal["harmed", "deteriorated", "unchanged", "unknown", "improved", "recovered"]
+
+class Category(StrEnum):
+    """The core's categories, gravest first, and one for those who have none."""
+
+    HARMED = "harmed"
+    DETERIORATED = "deteriorated"
+    UNCHANGED = "unchanged"
+    UNKNOWN = "unknown"
+    IMPROVED = "improved"
+    RECOVERED = "recovered"
+
 
 ENTRY_EXAMPLE: dict[str, Any] = {
     "patient_id": "019a9c1e-5a00-7c3e-8b1a-1f2e3d4c5b6a",

@@ -56,7 +56,7 @@ class CaseloadRequest:
         """What a cursor belongs to: everything but the place in the list and the length of a page."""
         only = self.only
         flags = (only.on_track and only.on_track.value, only.has_open_alerts, only.overdue, only.silent_for_days)
-        filters = (sorted(set(only.categories)), *flags, only.patient_id and only.patient_id.hex)
+        filters = (sorted({str(each) for each in only.categories}), *flags, only.patient_id and only.patient_id.hex)
         return repr(("caseload", clinic_id.hex, self.instrument, self.sort.value, *filters))
 
 
@@ -222,7 +222,7 @@ class CaseloadQuery:
     def _conditions(self) -> Iterator[str]:
         only = self._request.only
         if only.categories:
-            wanted = self._parameter(sorted(set(only.categories)))
+            wanted = self._parameter(sorted({str(each) for each in only.categories}))
             yield f"coalesce(known.category, '{UNKNOWN}') = ANY({wanted})"
         if only.on_track is not None:
             yield f"known.on_track IS {only.on_track.value.upper()}"
