@@ -14,8 +14,7 @@ from app.cli_database import run_with_database
 from app.db import Database
 from app.errors import InvalidError
 from app.paging import DEFAULT_LIMIT, MAX_LIMIT, PageRequest, Position, cut, decode
-from app.schemas.alert_words import label_of
-from app.schemas.alerts import NOTE, AlertPage, AlertSummaryAnswer
+from app.schemas.alerts import NOTE, AlertPage, listed
 from app.schemas.caseload import CaseloadAnswer, CaseloadEntry, Category
 from app.schemas.due import DueAnswer
 from app.schemas.fields import Page
@@ -163,13 +162,8 @@ def show_alerts(
         actor = await get_operator(database, clinic)
         async with database.session(clinic) as session:
             found = await find_alerts(session, actor, wanted, page)
-        rows, following = cut(found, page, lambda row: Position(row.raised_at, row.id))
-        data = [
-            AlertSummaryAnswer.model_validate(
-                row.model_dump() | {"label": label_of(AlertKind(row.kind), row.instrument, row.item)}
-            )
-            for row in rows
-        ]
+        rows, following = cut(found, page, lambda one: Position(one.row.raised_at, one.row.id))
+        data = [listed(one.row, one.answered_at) for one in rows]
         names = await find_references(database, actor, (row.patient_id for row in data))
         return AlertPage(data=data, next_cursor=following, note=NOTE), names
 

@@ -76,9 +76,8 @@ class _Turn:
         self._ends_at = time.monotonic() + TURN_SECONDS
 
     async def take(self) -> int:
-        return (
-            await _tried(self._keep_up) + await _tried(self._remind) + await _tried(self._sweep) + await self._deliver()
-        )
+        done = [await _tried(part) for part in (self._keep_up, self._remind, self._sweep)]
+        return sum(done) + await self._deliver()
 
     async def _keep_up(self) -> int:
         return await keep_up(self._worker.database, self._clinic_id)

@@ -26,12 +26,12 @@ from app.schemas.alerts import (
     Acknowledgement,
     AlertDetailAnswer,
     AlertEventAnswer,
-    AlertListedAnswer,
     AlertPage,
     CauseAnswer,
     KindLatencyAnswer,
     LatencyAnswer,
     Resolution,
+    listed,
 )
 from app.schemas.fields import Id, Timestamp
 from app.scoring.alerting import AlertKind, AlertStatus
@@ -81,17 +81,9 @@ async def list_alerts(
     response: Response,
 ) -> AlertPage:
     found = await alerts.find_alerts(session, actor, wanted, page)
-    rows, cursor = cut(found, page, lambda row: Position(row.raised_at, row.id))
+    rows, cursor = cut(found, page, lambda one: Position(one.row.raised_at, one.row.id))
     link_next(request, response, cursor)
-    answered_at = await alerts.find_answered_at(session, actor, [row.id for row in rows])
-    shown = [
-        AlertListedAnswer.model_validate(
-            row.model_dump()
-            | {"label": label_of(AlertKind(row.kind), row.instrument, row.item)}
-            | {"answered_at": answered_at.get(row.id)}
-        )
-        for row in rows
-    ]
+    shown = [listed(one.row, one.answered_at) for one in rows]
     return AlertPage(data=shown, next_cursor=cursor, note=NOTE)
 
 

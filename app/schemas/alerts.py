@@ -153,9 +153,14 @@ class AlertListedAnswer(AlertSummaryAnswer):
     """An alert in the list, with how old the news is."""
 
     answered_at: datetime | None = Field(
-        description="When the newest form behind it was filled in, by now: a phone that was offline may bring old news. "
-        "null: it rests on no form."
+        description="When the newest form behind it was filled in: an offline telephone may bring old news. null: it "
+        "rests on no form."
     )
+
+
+def listed(row: Any, answered_at: datetime | None) -> AlertListedAnswer:
+    label = label_of(AlertKind(row.kind), row.instrument, row.item)
+    return AlertListedAnswer.model_validate(row.model_dump() | {"label": label, "answered_at": answered_at})
 
 
 class AlertPage(Page[AlertListedAnswer]):

@@ -48,21 +48,24 @@ class AlertFilter:
     patient_id: UUID | None = None
 
 
-async def find_alerts(
-    session: AsyncSession, actor: Actor, wanted: AlertFilter, page: PageRequest
-) -> Sequence[tables.Alert]:
+@dataclass(frozen=True, slots=True)
+class ListedAlert:
+    """An alert, and when the newest form behind it was filled in, which may be long before it arrived."""
+
+    row: tables.Alert
+    answered_at: datetime | None
+
+
+async def find_alerts(session: AsyncSession, actor: Actor, wanted: AlertFilter, page: PageRequest) -> list[ListedAlert]:
     """Longest waiting first, so that nobody waits unseen; one row more than the page holds, if there is one."""
     at, id_ = col(tables.Alert.raised_at), col(tables.Alert.id)
     query = select(tables.Alert).where(tables.Alert.clinic_id == actor.clinic_id, *_conditions(wanted))
     if page.after is not None:
         query = query.where(tuple_(at, id_) > (page.after.at, page.after.id))
-    return (await session.exec(query.order_by(at, id_).limit(page.limit + 1))).all()
-
-
-async def find_answered_at(session: AsyncSession, actor: Actor, alert_ids: Sequence[UUID]) -> dict[UUID, datetime]:
-    """When the newest form behind each was filled in, which may be long before it arrived; without one left out."""
-    rows = await (await driver_connection(session)).fetch(_ANSWERED, actor.clinic_id, list(alert_ids))
-    return {UUID(bytes=id_.bytes): at for id_, at in rows}
+    rows = (await session.exec(query.order_by(at, id_).limit(page.limit + 1))).all()
+    connection = await driver_connection(session)
+    answered = dict(await connection.fetch(_ANSWERED, actor.clinic_id, [row.id for row in rows]))
+    return [ListedAlert(row, answered.get(row.id)) for row in rows]
 
 
 async def get_alert(session: AsyncSession, actor: Actor, alert_id: UUID) -> AlertHistory:

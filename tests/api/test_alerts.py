@@ -109,6 +109,7 @@ async def test_a_form_that_raises_is_listed_and_told_why(api: Api) -> None:
     form_id = await submit(api, patient_id, RAISED)
     listed = (await api.http.get(PATH)).json()
     (alert,) = listed["data"]
+    assert alert.pop("answered_at") == (await api.http.get(f"/v1/assessments/{form_id}")).json()["taken_at"]
     assert listed["note"] == NOTE
     assert "crisis" in NOTE
     about = {"kind": "critical_item", "instrument": "phq-9", "item": 9, "label": "PHQ-9 item 9 answered above 0"}
