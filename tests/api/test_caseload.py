@@ -24,7 +24,7 @@ from app.services.caseload_query import CaseloadFilter, CaseloadQuery, CaseloadR
 from app.tables import Clinic
 from tests.api import caseload_oracle as oracle
 from tests.api.caseload_oracle import AS_OF, DAY, Person
-from tests.api.treatment import assert_closed_to, assert_refused
+from tests.api.treatment import add_episode, assert_closed_to, assert_refused
 from tests.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -301,6 +301,40 @@ def test_every_category_can_be_asked_for() -> None:
     words = [category or "unknown" for category in oracle.CATEGORIES]
     assert list(Category) == words
     assert set(Category) == set(ChangeCategory) | {"unknown"}
+
+
+PHQ_9 = {18: [2] * 9, 16: [2] * 8 + [0], 27: [3] * 9, 8: [1] * 8 + [0]}  # answers by total
+
+
+async def test_the_list_says_what_the_course_says(api: Api) -> None:
+    """From check-ins, an episode and doses to the row, without anybody making it: the same as the trajectory."""
+    now = datetime.now(UTC)
+    worse, better = [(await add_episode(api, opened_at=_told(now - 60 * DAY)))["patient_id"] for _ in range(2)]
+    for patient, totals in ((better, (18, 16, 8)), (worse, (8, 16, 27))):
+        for weeks_ago, total in zip((7, 4, 1), totals, strict=True):
+            form = {"patient_id": patient, "instrument": "phq-9", "responses": PHQ_9[total], "mode": "self"}
+            form |= {"taken_at": _told(now - weeks_ago * 7 * DAY), "language": "en"}
+            assert (await api.http.post("/v1/assessments", json=form)).status_code == 201
+    page = await get(api)
+    assert [row["patient_id"] for row in page["data"]] == [worse, better]
+    assert [row["category"] for row in page["data"]] == ["harmed", "recovered"]
+    assert page["data"][0]["alerts"]["open"] > 0
+    for row in page["data"]:
+        path = f"/v1/patients/{row['patient_id']}/trajectory"
+        course = (await api.http.get(path, params={"instrument": "phq-9"})).json()
+        latest, baseline = course["latest"], course["baseline"]
+        for name in ("assessment_id", "taken_at", "total"):
+            assert row["last_form"][name] == latest[name]
+        assert row["last_form"]["severity"] == course["points"][-1]["severity"]
+        assert row["baseline"] == {name: baseline[name] for name in ("assessment_id", "rule", "total")}
+        for name in ("change", "percent_change", "category"):
+            assert row[name] == latest[name]
+        assert (row["on_track"], row["on_track_reason"]) == (course["on_track"]["met"], course["on_track"]["reason"])
+        assert (row["forms"], row["doses"], row["days_since_last_form"]) == (3, 0, 7)
+
+
+def _told(at: datetime) -> str:
+    return at.isoformat()
 
 
 # --- While rows change ------------------------------------------------------------------------------------------------
