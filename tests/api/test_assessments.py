@@ -304,3 +304,103 @@ async def test_each_write_leaves_one_audit_row(api: Api, database: Database) -> 
         ("patient.create", patient, patient),
         ("assessment.create", patient, sent["id"]),
     ]
+
+
+# --- Clocks -----------------------------------------------------------------------------------------------------------
+
+
+def device(form_: dict[str, Any], ahead: timedelta, now: datetime) -> tuple[dict[str, Any], dict[str, str]]:
+    """The form and the header as a device sends them whose clock runs ahead by that much."""
+    taken = now - timedelta(hours=3)
+    return form_ | {"taken_at": (taken + ahead).isoformat()}, {"Device-Time": (now + ahead).isoformat()}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "minutes"),
+    [
+        (timedelta(0), 0),
+        (timedelta(minutes=4, seconds=50), 0),
+        (timedelta(minutes=-4, seconds=-50), 0),
+        (timedelta(hours=2, minutes=13), 133),
+        (timedelta(hours=-7), -420),
+        (timedelta(days=400), 400 * 1440),
+        (timedelta(days=-15_000), -15_000 * 1440),
+    ],
+)
+async def test_a_wrong_clock_is_corrected_by_its_error(api: Api, ahead: timedelta, minutes: int) -> None:
+    """Beyond five minutes, by whole minutes; what was measured is told, also when it is read back."""
+    patient, now = await api.add_patient(), datetime.now(UTC)
+    body, header = device(form(patient), ahead, now)
+    answer = await api.http.post("/v1/assessments", json=body, headers=header)
+    assert answer.status_code == 201, answer.text
+    arrival = answer.json()["arrival"]
+    assert arrival["clock_correction_minutes"] == minutes
+    assert abs(arrival["device_skew_seconds"] - ahead.total_seconds()) <= 5
+    kept = datetime.fromisoformat(answer.json()["taken_at"])
+    assert abs(kept - (now - timedelta(hours=3))) <= timedelta(minutes=5)
+    assert arrival["late"] is False
+    assert (await api.http.get(answer.headers["location"])).json() == answer.json()
+
+
+async def test_a_reset_clock_that_does_not_tell_is_refused(api: Api) -> None:
+    """1970 without `Device-Time` cannot be placed; with it, it can."""
+    patient = await api.add_patient()
+    body = form(patient, taken_at="1970-01-01T00:10:00Z")
+    refused = await api.http.post("/v1/assessments", json=body)
+    assert [(error["pointer"], error["code"]) for error in refused.json()["errors"]] == [("/taken_at", "too_long_ago")]
+    placed = await api.http.post("/v1/assessments", json=body, headers={"Device-Time": "1970-01-01T01:00:00Z"})
+    assert placed.status_code == 201
+    age = datetime.now(UTC) - datetime.fromisoformat(placed.json()["taken_at"])
+    assert abs(age - timedelta(minutes=50)) < timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    "said", ["yesterday", "2026-11-20T19:30:00", "9999-01-01T00:00:00Z", "1969-01-01T00:00:00Z", ""]
+)
+async def test_an_unusable_device_time_is_refused(api: Api, database: Database, said: str) -> None:
+    """Nothing is stored by a clock nobody can read."""
+    patient = await api.add_patient()
+    answer = await api.http.post("/v1/assessments", json=form(patient), headers={"Device-Time": said})
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["header/device-time"]
+    assert await stored(database, api) == 0
+
+
+async def test_a_repeat_by_another_clock_is_the_same_form(api: Api) -> None:
+    """The device's clock was set between two tries: the form stays where the first try put it."""
+    patient, now = await api.add_patient(), datetime.now(UTC)
+    body, header = device(form(patient, id=str(uuid4())), timedelta(hours=2), now)
+    first = await api.http.post("/v1/assessments", json=body, headers=header)
+    again = await api.http.post("/v1/assessments", json=body, headers={"Device-Time": now.isoformat()})
+    assert (again.status_code, again.content, again.headers["idempotency-replayed"]) == (201, first.content, "true")
+
+
+async def test_a_late_form_takes_its_place_and_says_so(api: Api) -> None:
+    """Between those that were taken before and after it, whatever came first."""
+    patient, now = await api.add_patient(), datetime.now(UTC)
+    times = [now - timedelta(days=days) for days in (30, 2, 16)]
+    sent = [
+        (await api.http.post("/v1/assessments", json=form(patient, taken_at=at.isoformat()))).json() for at in times
+    ]
+    assert [(one["arrival"]["late"], round(one["arrival"]["hours_after"])) for one in sent] == [
+        (True, 720),
+        (True, 48),
+        (True, 384),
+    ]
+    points = (await api.http.get(f"/v1/patients/{patient}/trajectory?instrument=phq-9")).json()["points"]
+    assert [point["assessment_id"] for point in points] == [sent[0]["id"], sent[2]["id"], sent[1]["id"]]
+
+
+async def test_a_repeat_is_answered_as_at_first(api: Api) -> None:
+    """Though an episode with a dose was recorded in between, in which the form now stands."""
+    patient = await api.add_patient()
+    body = form(patient, id=str(uuid4()), taken_at="2026-02-10T12:00:00Z", responses=[1, 1, 1, 1, 1, 1, 1, 1, 1])
+    first = await api.http.post("/v1/assessments", json=body)
+    assert first.json()["safety_text"]
+    assert [alert["kind"] for alert in first.json()["alerts"]] == ["critical_item"]
+    episode = {"modality": "ketamine_assisted_psychotherapy", "opened_at": "2026-02-01T09:00:00Z"}
+    assert (await api.http.post(f"/v1/patients/{patient}/episodes", json=episode)).status_code == 201
+    again = await api.http.post("/v1/assessments", json=body)
+    assert (again.status_code, again.content) == (201, first.content)
+    read = await api.http.get(first.headers["location"])
+    assert read.json()["context"]["episode_id"] is not None

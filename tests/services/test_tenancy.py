@@ -1,15 +1,21 @@
 """Row-level security holds by itself: no check of the application is asked here."""
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from sqlmodel import select
 
+from app.auth import Actor, Role
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from app.schemas.assessments import AssessmentSubmit
+from app.schemas.patients import PatientCreate
 from app.services import clinics
+from app.services.assessments import record_assessment
+from app.services.patients import record_patient
 from app.settings import Settings
 from app.tables import APPEND_ONLY, Clinic, Patient
 
@@ -82,6 +88,49 @@ async def test_without_a_clinic_nothing_is_seen(database: Database, clinic: Clin
     """A forgotten binding shows an empty database, not everybody's."""
     assert await database.fetch_alone("SELECT * FROM clinic") == []
     assert clinic.clinic_id is not None
+
+
+async def test_bound_to_a_patient_nothing_of_another_is_seen(database: Database, clinic: Clinic) -> None:
+    """In every table that names a patient, read from the catalogue: one patient's binding hides all others."""
+    actor = Actor(clinic.clinic_id, uuid4(), Role.CLINICIAN)
+    async with database.session(clinic.clinic_id) as session:
+        mine, other = [(await record_patient(session, actor, PatientCreate(), None))[0].id for _ in range(2)]
+    taken_at = datetime(2026, 3, 1, tzinfo=UTC)
+    for patient in (mine, other):
+        form = AssessmentSubmit(patient_id=patient, instrument="phq-9", responses=[1] * 9, taken_at=taken_at)
+        await record_assessment(database, actor, form, None)
+    async with database.connection(clinic.clinic_id) as connection:
+        tables = [
+            row["table_name"]
+            for row in await connection.fetch("""
+                SELECT table_name FROM information_schema.columns
+                WHERE table_schema = 'public' AND column_name = 'patient_id' AND table_name <> 'api_token'""")
+        ]
+    assert len(tables) >= 14
+    seen = dict.fromkeys(tables, 0)
+    for bound, hidden in ((mine, other), (other, mine)):
+        async with database.connection(clinic.clinic_id, bound) as connection:
+            assert [row["id"] for row in await connection.fetch("SELECT id FROM patient")] == [bound]
+            for table in tables:
+                found = {row["patient_id"] for row in await connection.fetch(f"SELECT patient_id FROM {table}")}
+                assert hidden not in found, table
+                seen[table] += len(found)
+    assert {table for table, count in seen.items() if count == 2} >= {"assessment", "alert", "alert_event", "standing"}
+
+
+async def test_every_table_of_a_patient_is_confined_to_the_patient(address: PostgresAddress) -> None:
+    """Read from the catalogue, so that a new table cannot be forgotten."""
+    connection = await asyncpg.connect(address.owner_url)
+    try:
+        rows = await connection.fetch("""
+            SELECT c.relname, EXISTS (
+                SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive
+                AND p.polqual IS NOT NULL AND p.polwithcheck IS NOT NULL AND p.polcmd = '*') AS confined
+            FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'patient_id'
+            WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace""")
+    finally:
+        await connection.close()
+    assert [row["relname"] for row in rows if not row["confined"]] == ["api_token"]  # looked up before anyone is bound
 
 
 async def test_a_row_cannot_be_written_for_another_clinic(
