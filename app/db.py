@@ -37,6 +37,11 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._engine = _engine(url, settings)
 
+    @property
+    def patience_seconds(self) -> float:
+        """How long a transaction that waits for several locks one after the other may take in all."""
+        return self._settings.lock_timeout_ms / 1000 + self._settings.pool_wait_seconds / 2
+
     async def open(self) -> None:
         self._pool = await asyncpg.create_pool(
             self._url.render_as_string(hide_password=False),

@@ -113,6 +113,10 @@ class Intake:
         while group := self._waiting[clinic_id][:GROUP]:
             del self._waiting[clinic_id][:GROUP]
             outcomes = await _store_apart(self._database, clinic_id, [entry for entry, _ in group])
+            if isinstance(outcomes[0], UnavailableError):  # who waited behind them would now wait as long again
+                group += self._waiting[clinic_id]
+                self._waiting[clinic_id].clear()
+                outcomes += [outcomes[0]] * (len(group) - len(outcomes))
             for (_, answer), outcome in zip(group, outcomes, strict=True):
                 if not answer.done():  # whoever has hung up
                     _give(answer, outcome)
@@ -173,9 +177,14 @@ async def _claim_batch(connection: asyncpg.Connection, actor: Actor, claim: tupl
 
 async def _store_apart(database: Database, clinic_id: UUID, entries: Sequence[Entry]) -> list[Outcome | Exception]:
     """As a group; one by one when the group fails, so that whatever is wrong stays with its own form."""
+    keys = lock_keys(entries)
     try:
-        async with database.locked(clinic_id, lock_keys(entries)) as connection:
+        async with asyncio.timeout(database.patience_seconds), database.locked(clinic_id, keys) as connection:
             return list(await store_on(connection, clinic_id, entries))
+    except UnavailableError as busy:  # one by one, each would wait as long again
+        return [busy for _ in entries]
+    except TimeoutError:
+        return [UnavailableError("The database is busy. Try again in a moment.") for _ in entries]
     except Exception as error:  # noqa: BLE001  # handed on to those who wait; nobody may be left waiting
         if len(entries) == 1:
             return [error]

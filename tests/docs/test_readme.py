@@ -56,10 +56,10 @@ def run_as_told(demo: Service, line: str) -> Any:
 
 
 @needs_curl
-def test_the_three_lines_do_what_the_readme_says(demo: Service) -> None:
-    """A prorated check-in is stored, the course has verdicts with sources, the instrument has its texts."""
+def test_the_lines_do_what_the_readme_says(demo: Service) -> None:
+    """A check-in is stored, the course has verdicts with sources, the instrument its texts, the caseload its order."""
     assert [line.split("=")[0] for line in exports(demo)] == ["export TIDEMARK", "export TOKEN", "export PATIENT"]
-    check_in, course, instrument = (run_as_told(demo, block) for block in blocks(README, "sh"))
+    check_in, course, instrument, caseload = (run_as_told(demo, block) for block in blocks(README, "sh"))
 
     assert check_in["score"]["validity"] == "prorated"
     assert check_in["score"]["missing"] == [4]
@@ -79,14 +79,18 @@ def test_the_three_lines_do_what_the_readme_says(demo: Service) -> None:
     assert [item["number"] for item in instrument["items"]] == list(range(1, 11))
     assert all(len(item["text"]) > 10 for item in instrument["items"])
 
+    worst, *_, last = caseload["data"]
+    assert worst["alerts"]["open"] >= last["alerts"]["open"]
+    assert worst["alerts"]["open"] > 0
+
 
 @needs_curl
 def test_the_lines_the_demo_prints_work_too(demo: Service) -> None:
     """All of them answer with what they are about."""
     lines = re.findall(r"^ *(curl .*)$", demo.said.read_text(), flags=re.MULTILINE)
-    patients, check_ins, course = (run_as_told(demo, line) for line in lines)
+    patients, check_ins, course, caseload = (run_as_told(demo, line) for line in lines)
     assert len(patients["data"]) == 3
-    assert len(check_ins["data"]) == 1
+    assert len(check_ins["data"]) == len(caseload["data"]) - 2 == 1
     assert course["patient_id"] == check_ins["data"][0]["patient_id"]
 
 
@@ -116,7 +120,7 @@ def tokens(demo: Service) -> list[str]:
 def test_the_demo_keeps_its_tokens_to_itself(demo: Service, data_dir: Path) -> None:
     """One for each role; the file that remembers them is the owner's alone."""
     assert is_alive(demo.launcher.pid)
-    assert len(set(tokens(demo))) == 4
+    assert len(set(tokens(demo))) == 5
     assert (data_dir / "demo.json").stat().st_mode & 0o077 == 0
 
 
