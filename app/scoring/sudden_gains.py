@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Final, Literal
 
 from app.scoring.model import Direction, Point
-from app.scoring.timeline import in_time_order
+from app.scoring.timeline import DAY, elapsed, in_time_order
 
 CHANGE_RATE: Final = 0.25  # share of the total before; Tang and DeRubeis 1999, second criterion
 WINDOW: Final = 3  # check-ins on each side; Tang and DeRubeis 1999, third criterion

@@ -102,6 +102,11 @@ class PatientModel:
     def history(self) -> list[Episode]:
         return sorted((one.pure for one in self.episodes.values()), key=lambda one: (one.opened_at, one.id))
 
+    @property
+    def courses(self) -> Sequence[Episode | None]:
+        """Without any episode all forms are one course."""
+        return self.history or [None]
+
     def of(self, instrument: str) -> list[FormPoint]:
         return [one.point for one in self.forms.values() if one.instrument == instrument and not one.is_void]
 
@@ -145,7 +150,7 @@ class PatientModel:
             for cause in form_causes(instrument, self.of(instrument.id), (), NO_COURSE):
                 if cause.kind in OF_ONE_FORM:
                     yield cause.kind.value, cause.instrument, cause.item, cause.key
-            for episode in self.history or [None]:
+            for episode in self.courses:
                 forms = self.in_course(instrument.id, episode)
                 doses = () if episode is None else episode.doses
                 baseline = usual_baseline([form.point for form in forms], doses)
