@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Final, Literal
 
 from app.scoring.model import Direction, Point
-from app.scoring.timeline import DAY, elapsed, instant
+from app.scoring.timeline import DAY, elapsed, in_time_order
 
 CHANGE_RATE: Final = 0.25  # share of the total before; Tang and DeRubeis 1999, second criterion
 WINDOW: Final = 3  # check-ins on each side; Tang and DeRubeis 1999, third criterion
@@ -128,7 +128,7 @@ class _Sides:
 
 
 def _row(points: Sequence[Point]) -> _Row:
-    ordered = sorted(points, key=lambda point: instant(point.at))
+    ordered = in_time_order(points)
     exact = {total: Fraction(total) for total in {point.total for point in ordered} if total is not None}
     per_point = math.lcm(*(total.denominator for total in exact.values()))
     units_of = {total: int(fraction * per_point) for total, fraction in exact.items()}

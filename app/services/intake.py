@@ -276,13 +276,12 @@ def _decision(
         return NotFoundError("There is no such patient.")
     if by_key is not None and by_key[0] != entry.content:
         return KeyReusedError("This Idempotency-Key was used for other content.")
+    # Also of a key that is known: it was claimed in the race for an id that another form won.
+    if by_id.get(form.id, entry.content) != entry.content:
+        return KeyReusedError("This id belongs to a form with other content.")
     if by_key is not None:
         return _Stored(by_key[1], is_new=False)
-    if form.id not in by_id:
-        return _Stored(form.id, is_new=True)
-    if by_id[form.id] != entry.content:
-        return KeyReusedError("This id belongs to a form with other content.")
-    return _Stored(form.id, is_new=False)
+    return _Stored(form.id, is_new=form.id not in by_id)
 
 
 async def _store(connection: asyncpg.Connection, clinic_id: UUID, entries: Sequence[Entry], now: datetime) -> set[UUID]:

@@ -23,7 +23,7 @@ WHERE form.clinic_id = $1 AND form.patient_id = ANY($2::uuid[]) AND form.status 
     SELECT FROM assessment later
     WHERE later.clinic_id = $1 AND later.patient_id = form.patient_id AND later.id = form.id
       AND later.version > 1 AND later.version > form.version)
-ORDER BY form.patient_id, form.instrument, form.taken_at, form.received_at, form.id
+ORDER BY form.patient_id, form.instrument, form.taken_at, form.id
 """
 
 

@@ -36,7 +36,7 @@ WHERE form.clinic_id = $1 AND form.patient_id = $2 AND form.instrument = $3
     SELECT FROM assessment later
     WHERE later.clinic_id = $1 AND later.patient_id = $2 AND later.id = form.id
       AND later.version > 1 AND later.version > form.version AND later.received_at <= $4)
-ORDER BY form.taken_at, form.received_at, form.id
+ORDER BY form.taken_at, form.id
 """
 # The doses of a course are already those known at the time; of each, the amount of the version known then.
 _AMOUNTS: Final = """
