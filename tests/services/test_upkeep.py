@@ -37,7 +37,13 @@ async def a_patient(database: Database, actor: Actor, *, scheduled: bool) -> UUI
         episode, _ = await open_episode(session, actor, patient.id, content, None)
         for day in (7, 21):
             at = OPENED + timedelta(days=day)
-            dose = {"kind": "dosing", "status": "done", "scheduled_at": at, "started_at": at, "dose_mg": 35.0}
+            dose: dict[str, Any] = {
+                "kind": "dosing",
+                "status": "done",
+                "scheduled_at": at,
+                "started_at": at,
+                "dose_mg": 35.0,
+            }
             dose |= {"medicine": "ketamine_racemic", "route": "intravenous", "weight_kg": 70.0}
             await record_treatment_session(session, actor, episode.id, TreatmentSessionCreate(**dose), None)
         if scheduled:
