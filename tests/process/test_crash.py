@@ -56,7 +56,7 @@ def made_up_forms(site: Site) -> list[Sent]:
     """Each with answers of its own; half bring their id, half leave it to the server and bring a key."""
     forms = []
     for number in range(FORMS):
-        responses = [number // 4**place % 4 for place in range(9)]
+        responses = [number // 4**place % 4 for place in range(8)] + [int(number % 10 == 0)]  # item 9 of one in ten
         minutes = f"{number // 60 % 24:02d}:{number % 60:02d}"
         body = site.form(responses=responses, taken_at=f"2025-{1 + number // 1440:02d}-02T{minutes}:00Z")
         forms.append(Sent(body | {"id": str(uuid4())}, None) if number % 2 else Sent(body, f"key-{uuid4()}"))
@@ -140,6 +140,10 @@ async def check_stored(site: Site, stored: Database, forms: list[Sent]) -> None:
     async with stored.connection(site.clinic_id) as connection:
         rows = await connection.fetch("SELECT id, version, responses, taken_at FROM assessment")
         audited = await connection.fetch("SELECT resource_id FROM audit_event WHERE action = 'assessment.create'")
+        raised = await connection.fetch(
+            "SELECT event.cause FROM alert_event event JOIN alert ON alert.id = event.alert_id "
+            "WHERE alert.kind = 'critical_item' AND event.kind = 'raised'"
+        )
     assert len(rows) == len(forms), "rows without a form, or forms without a row"
     by_id = {row["id"]: row for row in rows}
     for form in forms:
@@ -148,6 +152,8 @@ async def check_stored(site: Site, stored: Database, forms: list[Sent]) -> None:
         assert row["taken_at"].strftime("%Y-%m-%dT%H:%M:%SZ") == form.body["taken_at"]
         assert form.body.get("id", str(row["id"])) == str(row["id"])
     assert sorted(row["resource_id"] for row in audited) == sorted(by_id), "an audit row if and only if a form"
+    critical = [f"{row['id']}:9:{row['responses'][8]}" for row in rows if row["responses"][8]]
+    assert sorted(row["cause"] for row in raised) == sorted(critical), "an alert for each form that wants eyes, once"
 
 
 async def fsync_of(address: PostgresAddress) -> str:
