@@ -5,6 +5,7 @@ import http.client
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -35,12 +36,12 @@ def run(stage: Stage, _: Path, plan: Plan, console: Console, rows: int = ROWS) -
     port = free_port()
     serve = ["-c", "from app.cli import main; main()", "serve", f"--port={port}"]
     with listening(serve, port, {"TIDEMARK_DATABASE_URL": stage.address.runtime_url}) as process:
-        sender = Sender(stage, port)
-        for size in SIZES:  # a warm-up
-            sender.send(size, size)
-        rounds: list[Round] = [
-            {size: _cost(stage, process, sender, size, rows) for size in SIZES} for _ in range(plan.rounds)
-        ]
+        with closing(Sender(stage, port)) as sender:
+            for size in SIZES:  # a warm-up
+                sender.send(size, size)
+            rounds: list[Round] = [
+                {size: _cost(stage, process, sender, size, rows) for size in SIZES} for _ in range(plan.rounds)
+            ]
     console.print(_table(rounds))
     console.print(WHAT_IT_SAYS, highlight=False)
     return rounds
@@ -54,6 +55,9 @@ class Sender:
         self._make_request = RequestMaker(job)
         self._client = http.client.HTTPConnection(HOST, port)
         self._headers = {"Authorization": f"Bearer {stage.token}", "Content-Type": "application/json"}
+
+    def close(self) -> None:
+        self._client.close()
 
     def send(self, size: int, rows: int) -> None:
         """So many forms, in requests of that size."""
