@@ -11,11 +11,12 @@ from app import migrate
 from app.embedded_postgres import temporary_postgres
 from app.postgres_binaries import wheel_bin_dir
 from app.settings import Settings
-from benchmarks import caseload, checkins, trajectories
+from benchmarks import batch, caseload, checkins, trajectories
 from benchmarks.stage import prepare
 
 BENCHMARKS: Final[dict[str, Callable[..., object]]] = {
     "checkins": checkins.run,
+    "batch": batch.run,
     "trajectories": trajectories.run,
     "caseload": caseload.run,
 }

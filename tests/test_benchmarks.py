@@ -16,7 +16,7 @@ from app.postgres_binaries import wheel_bin_dir
 from app.scoring.registry import get_instrument
 from app.services.caseload_query import CaseloadQuery, CaseloadRequest
 from app.settings import Settings
-from benchmarks import caseload, checkins, load, pgbench
+from benchmarks import batch, caseload, checkins, load, pgbench
 from benchmarks.measurement import Requests, measure, percentile
 from benchmarks.stage import Stage, prepare
 
@@ -80,6 +80,23 @@ def test_the_caseload_is_read_page_for_page_from_a_full_clinic(address: Postgres
     for found in measured.values():
         assert (found.errors, found.p99_ms >= found.p50_ms > 0) == (0, True)
     assert "First page of 300 patients" in printed.getvalue()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="CPU times are read from /proc")
+def test_batches_store_as_many_forms_as_single_check_ins(address: PostgresAddress) -> None:
+    """Every row of every size is stored and audited once, and the ratios are told beside the limit."""
+    stage = asyncio.run(prepare(address, 0))
+    printed = io.StringIO()
+    plan = checkins.Plan(rounds=1, seconds=0, warm_up_seconds=0, connections=())
+    (measured,) = batch.run(
+        stage, Settings().pg_bin or wheel_bin_dir(), plan, Console(file=printed, width=120), rows=500
+    )
+    assert measured.keys() == set(batch.SIZES)
+    assert all(cost > 0 for cost in measured.values())
+    rows = asyncio.run(stored(stage))
+    assert len(rows) == sum(batch.SIZES) + 500 * len(batch.SIZES)  # the warm-up, then the round
+    assert {row["audits"] for row in rows} == {1}
+    assert f"limit {batch.LIMIT:.3f}" in printed.getvalue()
 
 
 def test_pgbench_runs_the_caseload_of_the_service() -> None:

@@ -18,7 +18,7 @@ from app.paging import PageRequest
 from app.schemas.assessments import AssessmentSubmit
 from app.schemas.faults import invalid
 from app.services.alert_states import find_alerts_of_forms
-from app.services.clock import ClockReading, read_clock
+from app.services.clock import ClockReading, impossible_form, read_clock
 from app.services.histories import find_histories
 from app.services.idempotency import fingerprint
 from app.services.intake import Entry, Outcome, intake_of, store_batch
@@ -81,7 +81,8 @@ def _read(
 
 def _entry(actor: Actor, form: AssessmentSubmit, key: str | None, received_at: datetime, clock: ClockReading) -> Entry:
     content = fingerprint("assessment.create", form.model_dump(mode="json"))
-    return Entry(actor, submitted(form, received_at, clock), content, key)
+    found = submitted(form, received_at, clock)
+    return Entry(actor, found, content, key, impossible_form(received_at, found.taken_at))
 
 
 async def get_assessment(session: AsyncSession, actor: Actor, assessment_id: UUID) -> AssessmentInView:

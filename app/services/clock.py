@@ -44,15 +44,20 @@ def future_faults(now: datetime, **times: datetime | None) -> Iterator[Fault]:
             yield Fault(f"/{name}", "in_the_future", "The time lies more than 5 minutes in the future.")
 
 
-def refuse_impossible_form(now: datetime, taken_at: datetime) -> None:
-    """Raises InvalidError for a form that cannot have been filled in at that time."""
+def impossible_form(now: datetime, taken_at: datetime) -> InvalidError | None:
+    """Why a form cannot have been filled in at that time; None when it can."""
     if taken_at < EARLIEST:
         fault = Fault("/taken_at", "too_long_ago", "The time lies before 1990; is the clock of the device right?")
-        raise InvalidError("The form is older than its instrument.", faults=(fault,))
-    refuse_future_form(now, taken_at)
+        return InvalidError("The form is older than its instrument.", faults=(fault,))
+    return _future_form(now, taken_at)
 
 
 def refuse_future_form(now: datetime, taken_at: datetime) -> None:
     """Raises InvalidError for a form that cannot have been filled in yet."""
-    if faults := tuple(future_faults(now, taken_at=taken_at)):
-        raise InvalidError("The form is from the future.", faults=faults)
+    if refusal := _future_form(now, taken_at):
+        raise refusal
+
+
+def _future_form(now: datetime, taken_at: datetime) -> InvalidError | None:
+    faults = tuple(future_faults(now, taken_at=taken_at))
+    return InvalidError("The form is from the future.", faults=faults) if faults else None

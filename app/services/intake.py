@@ -85,6 +85,7 @@ class Entry:
     form: ScoredAssessment
     content: bytes
     key: str | None
+    refusal: AppError | None = None  # of a new form; a repeat is a repeat, whatever the sender's clock shows by now
 
 
 class Intake:
@@ -281,7 +282,9 @@ def _decision(
         return KeyReusedError("This id belongs to a form with other content.")
     if by_key is not None:
         return _Stored(by_key[1], is_new=False)
-    return _Stored(form.id, is_new=form.id not in by_id)
+    if form.id in by_id:
+        return _Stored(form.id, is_new=False)
+    return entry.refusal or _Stored(form.id, is_new=True)
 
 
 async def _store(connection: asyncpg.Connection, clinic_id: UUID, entries: Sequence[Entry], now: datetime) -> set[UUID]:

@@ -14,7 +14,7 @@ from app.scoring import ResponseError, UnknownInstrumentError, get_instrument, s
 from app.scoring.episode import PlacedContext, place
 from app.scoring.model import Instrument, Score
 from app.services.alert_states import RaisedAlert
-from app.services.clock import ClockReading, refuse_impossible_form
+from app.services.clock import ClockReading
 from app.services.histories import History
 
 
@@ -77,9 +77,7 @@ def score_or_refuse(instrument: Instrument, responses: Sequence[int | None]) -> 
 
 
 def submitted(form: AssessmentSubmit, received_at: datetime, clock: ClockReading) -> ScoredAssessment:
-    """A new form, at the time it was taken by our clock. Raises InvalidError."""
-    taken_at = clock.ours(form.taken_at.astimezone(UTC))
-    refuse_impossible_form(received_at, taken_at)
+    """A form as it would be stored, at the time it was taken by our clock. Raises InvalidError."""
     instrument = known_instrument(form.instrument)
     return ScoredAssessment(
         id=form.id or new_id(),
@@ -88,7 +86,7 @@ def submitted(form: AssessmentSubmit, received_at: datetime, clock: ClockReading
         patient_id=form.patient_id,
         instrument=instrument,
         responses=tuple(form.responses),
-        taken_at=taken_at,
+        taken_at=clock.ours(form.taken_at.astimezone(UTC)),
         taken_at_offset_minutes=offset_minutes(form.taken_at),
         received_at=received_at,
         mode=form.mode,

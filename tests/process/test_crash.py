@@ -3,7 +3,9 @@
 import asyncio
 import os
 import secrets
+import signal
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,6 +16,7 @@ import pytest
 
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
+from app.errors import UnavailableError
 from tests.process.conftest import Site
 from tests.process.service import Service, kill
 
@@ -24,6 +27,7 @@ pytestmark = pytest.mark.anyio
 FORMS = int(os.environ.get("CRASH_FORMS", "300"))  # per round; `make soak` asks for more
 WORKER_KILLS = int(os.environ.get("CRASH_WORKER_KILLS", "4"))  # per round
 POSTGRES_KILLS = int(os.environ.get("CRASH_POSTGRES_KILLS", "1"))  # per round
+AIMS = 20  # moments at which a worker is looked at before one is killed anywhere
 SENDS = 3  # of each form
 CLIENTS = 24
 MOST_ROUNDS = 6  # the window between commit and answer is hit in nearly every one
@@ -47,6 +51,7 @@ class Sent:
 @dataclass
 class Load:
     forms: list[Sent]
+    before: set[str]  # ids of the rounds before
     answers: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     broken: int = 0  # connections that ended without an answer
     acknowledged: int = 0
@@ -56,7 +61,7 @@ def made_up_forms(site: Site) -> list[Sent]:
     """Each with answers of its own; half bring their id, half leave it to the server and bring a key."""
     forms = []
     for number in range(FORMS):
-        responses = [number // 4**place % 4 for place in range(9)]
+        responses = [number // 4**place % 4 for place in range(8)] + [int(number % 10 == 0)]  # item 9 of one in ten
         minutes = f"{number // 60 % 24:02d}:{number % 60:02d}"
         body = site.form(responses=responses, taken_at=f"2025-{1 + number // 1440:02d}-02T{minutes}:00Z")
         forms.append(Sent(body | {"id": str(uuid4())}, None) if number % 2 else Sent(body, f"key-{uuid4()}"))
@@ -98,7 +103,7 @@ async def run_clients(site: Site, load: Load) -> None:
             group.create_task(client())
 
 
-async def kill_meanwhile(service: Service, load: Load) -> None:
+async def kill_meanwhile(service: Service, load: Load, site: Site, stored: Database) -> None:
     """At even shares of the work, so that every kill falls into the load, however fast the machine."""
     kills = ["worker"] * WORKER_KILLS + ["postgres"] * POSTGRES_KILLS
     random.shuffle(kills)
@@ -106,10 +111,37 @@ async def kill_meanwhile(service: Service, load: Load) -> None:
         due = number * FORMS * SENDS // (len(kills) + 1)
         while load.acknowledged < due:  # noqa: ASYNC110  # an event for each would slow the load
             await asyncio.sleep(0.002)
-        pid = random.choice(service.workers()) if victim == "worker" else service.recorded_postmaster()
+        pid = await frozen_worker(service, load, site, stored) if victim == "worker" else service.recorded_postmaster()
         assert pid is not None
         assert pid != service.launcher.pid
         kill(pid)
+
+
+async def frozen_worker(service: Service, load: Load, site: Site, stored: Database) -> int:
+    """One stopped between a commit and its answer, which is a moment that nobody hits by chance; else anyone."""
+    for _ in range(AIMS):
+        pid = random.choice(service.workers())
+        with suppress(ProcessLookupError, UnavailableError):
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(0.01)
+            committed = await ids_of(site, stored)
+            await asyncio.sleep(0.05)  # for what the other worker has committed to be answered
+            if committed - load.before - told(load.forms):
+                return pid
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+        await asyncio.sleep(random.uniform(0, 0.02))
+    return random.choice(service.workers())
+
+
+def told(forms: list[Sent]) -> set[str]:
+    """The ids of forms that somebody was given."""
+    return {id_ for form in forms for id_, _ in form.acknowledged}
+
+
+async def ids_of(site: Site, stored: Database) -> set[str]:
+    async with stored.connection(site.clinic_id) as connection:
+        return {str(row["id"]) for row in await connection.fetch("SELECT id FROM assessment")}
 
 
 async def test_what_was_acknowledged_is_there_exactly_once(
@@ -120,17 +152,28 @@ async def test_what_was_acknowledged_is_there_exactly_once(
     forms: list[Sent] = []
     broken = 0
     for _ in range(MOST_ROUNDS):
-        load = Load(made_up_forms(site))
+        load = Load(made_up_forms(site), before=told(forms))
         async with asyncio.TaskGroup() as group:
             group.create_task(run_clients(site, load))
-            group.create_task(kill_meanwhile(service, load))
+            group.create_task(kill_meanwhile(service, load, site, stored))
         forms += load.forms
         broken += load.broken
         if broken and any(form.was_healed for form in forms):
             break
     assert broken, "no connection broke: the kills missed the load"
     assert any(form.was_healed for form in forms), "no answer was lost after its commit: the window was never hit"
+    await until_awake(site, stored)
     await check_stored(site, stored, forms)
+
+
+async def until_awake(site: Site, stored: Database) -> None:
+    """The last kill may have been the Postgres."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with suppress(UnavailableError):
+                await ids_of(site, stored)
+                return
+            await asyncio.sleep(0.1)
 
 
 async def check_stored(site: Site, stored: Database, forms: list[Sent]) -> None:
@@ -140,6 +183,10 @@ async def check_stored(site: Site, stored: Database, forms: list[Sent]) -> None:
     async with stored.connection(site.clinic_id) as connection:
         rows = await connection.fetch("SELECT id, version, responses, taken_at FROM assessment")
         audited = await connection.fetch("SELECT resource_id FROM audit_event WHERE action = 'assessment.create'")
+        raised = await connection.fetch(
+            "SELECT event.cause FROM alert_event event JOIN alert ON alert.id = event.alert_id "
+            "WHERE alert.kind = 'critical_item' AND event.kind = 'raised'"
+        )
     assert len(rows) == len(forms), "rows without a form, or forms without a row"
     by_id = {row["id"]: row for row in rows}
     for form in forms:
@@ -148,6 +195,8 @@ async def check_stored(site: Site, stored: Database, forms: list[Sent]) -> None:
         assert row["taken_at"].strftime("%Y-%m-%dT%H:%M:%SZ") == form.body["taken_at"]
         assert form.body.get("id", str(row["id"])) == str(row["id"])
     assert sorted(row["resource_id"] for row in audited) == sorted(by_id), "an audit row if and only if a form"
+    critical = [f"{row['id']}:9:{row['responses'][8]}" for row in rows if row["responses"][8]]
+    assert sorted(row["cause"] for row in raised) == sorted(critical), "an alert for each form that wants eyes, once"
 
 
 async def fsync_of(address: PostgresAddress) -> str:

@@ -157,11 +157,20 @@ class RecordMachine(RuleBasedStateMachine):
 
     # --- To begin with ------------------------------------------------------------------------------------------------
 
-    @initialize(skew=st.sampled_from([0, 133, -150 * 24 * 60]), seed=st.integers(0, 1_000))
-    def open_clinic(self, skew: int, seed: int) -> None:
+    @initialize(
+        skew=st.sampled_from([0, 133, -150 * 24 * 60]),
+        seed=st.integers(0, 1_000),
+        entries=st.sampled_from(SCHEDULES),
+        days=st.integers(5, 30),
+    )
+    def open_clinic(self, skew: int, seed: int, entries: list[dict[str, Any]], days: int) -> None:
+        """One of the patients is in treatment, or most runs would end before there is anything to move."""
         self.phone.skew = timedelta(minutes=skew)
         self.draw = random.Random(seed)  # noqa: S311  # the same ids in every run of one example; no secret
         self.api = self.world.run(self._open_clinic())
+        self._open_episode(self.patients[0], days)
+        self._put_schedule(*self.pick_episode(0), entries)
+        self._add_dose(*self.pick_episode(0), 24, held=False)
 
     async def _open_clinic(self) -> Api:
         database = self.world.app.state.database
@@ -341,7 +350,10 @@ class RecordMachine(RuleBasedStateMachine):
     @precondition(lambda self: sum(len(patient.episodes) for patient in self.patients) < 4)
     @rule(patient=which, days=st.integers(1, 40))
     def open_episode(self, patient: int, days: int) -> None:
-        mine, opened_at = self.pick(patient), self.now - timedelta(days=days)
+        self._open_episode(self.pick(patient), days)
+
+    def _open_episode(self, mine: PatientModel, days: int) -> None:
+        opened_at = self.now - timedelta(days=days)
         body = {"modality": "ketamine_assisted_psychotherapy", "opened_at": opened_at.isoformat()}
         made = self.write(mine, "POST", f"/v1/patients/{mine.id}/episodes", body)
         mine.episodes[made["id"]] = EpisodeModel(made["id"], opened_at)
@@ -361,7 +373,9 @@ class RecordMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.episodes)
     @rule(episode=which, entries=st.sampled_from(SCHEDULES))
     def put_schedule(self, episode: int, entries: list[dict[str, Any]]) -> None:
-        mine, this = self.pick_episode(episode)
+        self._put_schedule(*self.pick_episode(episode), entries)
+
+    def _put_schedule(self, mine: PatientModel, this: EpisodeModel, entries: list[dict[str, Any]]) -> None:
         headers = {"If-Match": f'"{this.schedule_version}"'} if this.schedule_version else {}
         body = {"entries": entries, "reason": "another plan"}
         self.write(mine, "PUT", f"/v1/episodes/{this.id}/schedule", body, **headers)
@@ -370,7 +384,9 @@ class RecordMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.episodes)
     @rule(episode=which, after=st.integers(0, 24 * 60), held=st.booleans())
     def add_dose(self, episode: int, after: int, held: bool) -> None:
-        mine, this = self.pick_episode(episode)
+        self._add_dose(*self.pick_episode(episode), after, held=held)
+
+    def _add_dose(self, mine: PatientModel, this: EpisodeModel, after: int, *, held: bool) -> None:
         at = min(this.opened_at + after * HOUR, this.closed_at or LATEST)
         body: dict[str, Any] = {"kind": "dosing", "scheduled_at": at.isoformat()}
         held = held and at <= self.now
