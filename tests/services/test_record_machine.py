@@ -40,7 +40,7 @@ from tests.services.record_model import (
     SessionModel,
 )
 
-EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "20"))  # `make soak` may ask for more
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "16"))  # `make soak` may ask for more
 STEPS = 24  # of each
 ZONE = "Europe/Berlin"
 FROM_OPENING: dict[str, Any] = {
@@ -387,11 +387,16 @@ class RecordMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(episode.sessions for _, episode in self.episodes))
     @rule(
-        episode=which, session=which, what=st.sampled_from(["do", "move", "cancel", "mark"]), after=st.integers(0, 900)
+        episode=which,
+        session=which,
+        what=st.sampled_from(["cancel", "do", "move", "cancel", "mark"]),
+        after=st.integers(0, 900),
     )
     def change_dose(self, episode: int, session: int, what: str, after: int) -> None:
         mine, this = self.pick_episode(episode, with_sessions=True)
-        one = list(this.sessions.values())[session % len(this.sessions)]
+        ahead = [one for one in this.sessions.values() if one.counts and one.status == "planned"]
+        candidates = ahead if ahead and what != "mark" else list(this.sessions.values())
+        one = candidates[session % len(candidates)]
         at = min(this.opened_at + after * HOUR, this.closed_at or LATEST)
         change: dict[str, Any] = {}
         if what == "mark":
