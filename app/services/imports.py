@@ -24,7 +24,7 @@ from app.schemas.faults import invalid
 from app.schemas.patients import PatientCreate
 from app.scoring.model import Instrument, Validity
 from app.services.assessments import record_assessment
-from app.services.clock import refuse_future_form
+from app.services.clock import impossible_form
 from app.services.patients import record_patient
 from app.tables import Assessment, Clinic, Patient
 
@@ -176,7 +176,8 @@ class _Run:
         order = self._order
         row_id = form_id(order.clinic_id, order.instrument.id, row.external_ref, row.taken_at)
         form = _submission(order, row_id, row.responses, row.taken_at)
-        refuse_future_form(datetime.now(UTC), form.taken_at)
+        if refusal := impossible_form(datetime.now(UTC), form.taken_at):
+            raise refusal
         if order.dry_run:
             return await _patiently(lambda: _is_stored(self._database, order, form))
         if row.external_ref not in known:
