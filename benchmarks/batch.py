@@ -35,13 +35,13 @@ def run(stage: Stage, _: Path, plan: Plan, console: Console, rows: int = ROWS) -
         console.print(f"[bold]{name}[/bold]: {fact}", highlight=False)
     port = free_port()
     serve = ["-c", "from app.cli import main; main()", "serve", f"--port={port}"]
-    with listening(serve, port, {"TIDEMARK_DATABASE_URL": stage.address.runtime_url}) as process:
-        with closing(Sender(stage, port)) as sender:
-            for size in SIZES:  # a warm-up
-                sender.send(size, size)
-            rounds: list[Round] = [
-                {size: _cost(stage, process, sender, size, rows) for size in SIZES} for _ in range(plan.rounds)
-            ]
+    environment = {"TIDEMARK_DATABASE_URL": stage.address.runtime_url}
+    with listening(serve, port, environment) as process, closing(Sender(stage, port)) as sender:
+        for size in SIZES:  # a warm-up
+            sender.send(size, size)
+        rounds: list[Round] = [
+            {size: _cost(stage, process, sender, size, rows) for size in SIZES} for _ in range(plan.rounds)
+        ]
     console.print(_table(rounds))
     console.print(WHAT_IT_SAYS, highlight=False)
     return rounds

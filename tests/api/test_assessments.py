@@ -163,6 +163,19 @@ async def test_a_little_clock_skew_is_tolerated(api: Api) -> None:
     assert (await api.http.post("/v1/assessments", json=form(patient, taken_at=soon))).status_code == 201
 
 
+async def test_a_repeat_is_a_repeat_when_the_clock_was_set_right(api: Api) -> None:
+    """Its time lies ahead by the clock of now; a new form with that time is refused as before."""
+    patient = await api.add_patient()
+    ahead = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    sent = form(patient, id=str(uuid4()), taken_at=ahead)
+    first = await api.http.post("/v1/assessments", json=sent, headers={"Device-Time": ahead})
+    assert first.status_code == 201, first.text
+    again = await api.http.post("/v1/assessments", json=sent)
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert (await api.http.post("/v1/assessments", json=sent | {"id": str(uuid4())})).status_code == 422
+
+
 async def test_repeated_id_is_stored_once(api: Api, database: Database) -> None:
     """The same id and content gives the first answer again, marked as replayed, in any field order."""
     patient = await api.add_patient()

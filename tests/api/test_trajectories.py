@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 import httpx2
 import pytest
@@ -141,3 +141,17 @@ async def test_an_unchanged_course_is_not_sent_again(api: Api) -> None:
     changed = await api.http.get(path, headers={"If-None-Match": first.headers["etag"]})
     assert changed.status_code == 200
     assert changed.headers["etag"] != first.headers["etag"]
+
+
+async def test_forms_of_one_moment_stand_in_the_order_of_their_ids(api: Api) -> None:
+    """Whichever came first: else a phone that sends its forms in another order would tell another course."""
+    ids = sorted(str(uuid4()) for _ in range(4))
+    for order in (ids, ids[::-1]):
+        patient = await api.add_patient()
+        mine = {id_: str(uuid5(UUID(patient), id_)) for id_ in order}
+        for id_ in sorted(order, key=mine.__getitem__, reverse=order is ids):
+            body = {"id": mine[id_], "patient_id": patient, "instrument": "phq-9", "responses": FORMS[19]}
+            sent = await api.http.post("/v1/assessments", json=body | {"taken_at": START.isoformat()})
+            assert sent.status_code == 201, sent.text
+        points = (await trajectory(api, patient))["points"]
+        assert [point["assessment_id"] for point in points] == sorted(mine.values())
