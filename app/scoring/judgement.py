@@ -12,8 +12,8 @@ from app.scoring.change import (
     Reason,
     Shift,
     categorise,
+    comparable,
     distance_to_best,
-    exact,
     holds,
     improvement,
 )
@@ -174,7 +174,7 @@ def category_of(
 def _read_score(threshold: Threshold, latest: float | None) -> _Reading:
     if latest is None:
         return None, None, "incomplete"
-    return holds(exact(latest), threshold.inequality, exact(threshold.value)), None, None
+    return holds(comparable(latest), threshold.inequality, comparable(threshold.value)), None, None
 
 
 def _read_change(
@@ -182,7 +182,7 @@ def _read_change(
 ) -> _Reading:
     if baseline is None or latest is None:
         return None, None, "incomplete"
-    gain, bound = improvement(instrument.direction, baseline, latest), exact(threshold.value)
+    gain, bound = improvement(instrument.direction, baseline, latest), comparable(threshold.value)
     if threshold.kind is ThresholdKind.CHANGE_RATE:
         whole = distance_to_best(instrument, baseline)
         if whole <= 0:
@@ -231,7 +231,7 @@ def _cutoff_value(screen: Screen) -> int | None:
 
 def _in_clinical_range(screen: Screen, total: float) -> bool | None:
     if screen.total_at_least is not None:
-        return exact(total) >= screen.total_at_least
+        return comparable(total) >= screen.total_at_least
     if screen.total_at_most is not None:
-        return exact(total) <= screen.total_at_most
+        return comparable(total) <= screen.total_at_most
     return None

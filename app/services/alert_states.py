@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
@@ -64,8 +65,13 @@ class AlertSubject(NamedTuple):
 
     @property
     def id(self) -> UUID:
-        instrument, item = ("" if part is None else part for part in (self.instrument, self.item))
-        return uuid5(_NAMESPACE, f"{self.patient_id}:{self.kind.value}:{instrument}:{item}")
+        return _id_of(self)
+
+
+@lru_cache(maxsize=1_024)  # asked for several times in one go
+def _id_of(subject: AlertSubject) -> UUID:
+    instrument, item = ("" if part is None else part for part in (subject.instrument, subject.item))
+    return uuid5(_NAMESPACE, f"{subject.patient_id}:{subject.kind.value}:{instrument}:{item}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +137,8 @@ async def raise_alerts(
     wanted = _by_subject(causes)
     if not wanted:
         return {}
-    known = {found.subject: found for found in await _histories(connection, _OF_PATIENTS, clinic_id, causes)}
-    concerned = {subject: found for subject, found in known.items() if subject in wanted}
+    known = await _histories(connection, _OF_ALERTS, clinic_id, [subject.id for subject in wanted])
+    concerned = {found.subject: found for found in known}
     await _store_changes(connection, clinic_id, list(_changes(concerned, wanted, now, keep=True)))
     raised: dict[UUID, list[RaisedAlert]] = {}
     for subject in sorted(wanted, key=lambda subject: subject[1:]):

@@ -1,6 +1,6 @@
 """The usual check-in: the newest form of its course. Judged by a few forms instead of by all."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,7 +15,7 @@ from app.scoring.essential import essential
 from app.scoring.model import Instrument, Point, Validity
 from app.scoring.registry import get_instrument
 from app.scoring.standing import standing
-from app.scoring.treatment import NO_COURSE, usual_baseline
+from app.scoring.treatment import NO_COURSE, Dose, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
 from app.services.histories import History
 from app.services.patient_records import whole
@@ -102,6 +102,12 @@ async def judge_newest(
     return found
 
 
+def _nearest(doses: Sequence[Dose], times: Sequence[datetime]) -> tuple[Dose, ...]:
+    """The dose before each of these forms: by no other are they judged."""
+    starts = [dose.started_at for dose in doses]
+    return tuple(doses[place - 1] for place in sorted({bisect_right(starts, at) for at in times} - {0}))
+
+
 def _columns(row: Mapping[str, Any]) -> _Columns:
     instrument = get_instrument(row["instrument"])
     return _Columns(instrument, row["ids"], row["times"], row["totals"], row["validities"], row["responses"])
@@ -134,7 +140,7 @@ def _judge(forms: _Columns, new: Collection[UUID], history: History, now: dateti
     baseline = usual_baseline(points, doses)
     raised = (
         *(form_causes(forms.instrument, [*before, *mine], (), NO_COURSE) if before else ()),
-        *form_causes(forms.instrument, mine, doses, baseline),
+        *form_causes(forms.instrument, mine, _nearest(doses, forms.times[newest:]), baseline),
     )
     ids = {str(id_) for id_ in new}
     found = standing(forms.instrument, points, doses, baseline)
