@@ -53,6 +53,15 @@ WHERE raised.clinic_id = $1 AND raised.assessment_id = ANY($2::uuid[]) AND raise
       AND later.kind = 'withdrawn' AND later.cause = raised.cause)
 ORDER BY raised.assessment_id, alert.kind, alert.instrument, alert.item
 """
+# As the sender was first told, whatever came after: what was raised in the transaction that stored the form.
+_AT_FIRST: Final = """
+SELECT DISTINCT raised.assessment_id, alert.kind, alert.instrument, alert.item, alert.id
+FROM assessment form
+JOIN alert_event raised ON raised.clinic_id = $1 AND raised.assessment_id = form.id AND raised.at = form.received_at
+JOIN alert ON alert.clinic_id = $1 AND alert.id = raised.alert_id
+WHERE form.clinic_id = $1 AND form.id = ANY($2::uuid[]) AND form.version = 1 AND raised.kind = 'raised'
+ORDER BY raised.assessment_id, alert.kind, alert.instrument, alert.item
+"""
 
 
 class AlertSubject(NamedTuple):
@@ -167,8 +176,19 @@ async def find_alerts_of_forms(
     connection: asyncpg.Connection, clinic_id: UUID, form_ids: Iterable[UUID]
 ) -> dict[UUID, list[RaisedAlert]]:
     """By form, each alert that rests on it; a form without any is left out."""
+    return _by_form(await connection.fetch(_OF_FORMS, clinic_id, list(form_ids)))
+
+
+async def find_first_alerts(
+    connection: asyncpg.Connection, clinic_id: UUID, form_ids: Iterable[UUID]
+) -> dict[UUID, list[RaisedAlert]]:
+    """The same as it was when each form came in."""
+    return _by_form(await connection.fetch(_AT_FIRST, clinic_id, list(form_ids)))
+
+
+def _by_form(rows: Iterable[Sequence[Any]]) -> dict[UUID, list[RaisedAlert]]:
     found: dict[UUID, list[RaisedAlert]] = {}
-    for form_id, kind, instrument, item, id_ in await connection.fetch(_OF_FORMS, clinic_id, list(form_ids)):
+    for form_id, kind, instrument, item, id_ in rows:
         found.setdefault(form_id, []).append(RaisedAlert(id_, AlertKind(kind), instrument, item))
     return found
 

@@ -22,14 +22,14 @@ from app.scoring.treatment import (
     NoBaseline,
     choose_baseline,
 )
-from app.services.patient_records import whole
+from app.services.patient_records import COUNTS, whole
 from app.services.trajectories import PatientTrajectory, TrajectoryRequest, get_trajectory
 
 _MODALITY: Final = "SELECT modality FROM episode WHERE clinic_id = $1 AND id = $2 ORDER BY version DESC LIMIT 1"
 
 # Courses of one modality with what was filled from the baseline's window to the last week's: current versions alone. A
 # course speaks until the patient's next one opens after its close, as `scoring.episode.stretch` has it.
-_COURSES: Final = """
+_COURSES: Final = f"""
 WITH course AS MATERIALIZED (
   SELECT episode.patient_id, episode.id, episode.closed_at, min(dose.started_at) AS first_dose_at
   FROM episode
@@ -63,11 +63,7 @@ JOIN assessment form
   ON form.clinic_id = $1 AND form.patient_id = course.patient_id AND form.instrument = $3
   AND form.taken_at BETWEEN course.first_dose_at - $5::interval AND course.first_dose_at + $6::interval
   AND (course.ends_at IS NULL OR form.taken_at < course.ends_at)
-WHERE form.total IS NOT NULL AND form.taken_at <= $4 AND form.status <> 'entered_in_error'
-  AND NOT EXISTS (
-    SELECT FROM assessment later
-    WHERE later.clinic_id = $1 AND later.patient_id = form.patient_id AND later.id = form.id
-      AND later.version > 1 AND later.version > form.version)
+WHERE form.total IS NOT NULL AND form.taken_at <= $4 AND {COUNTS}
 ORDER BY course.patient_id, course.id
 """
 _BEFORE: Final = MAXIMUM_BASELINE_AGE_DAYS * DAY

@@ -18,24 +18,20 @@ from app.scoring.standing import standing
 from app.scoring.treatment import NO_COURSE, Dose, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
 from app.services.histories import History
-from app.services.patient_records import whole
+from app.services.patient_records import COUNTS, whole
 from app.services.standings import StandingRow, standing_row
 
 Course = tuple[UUID, str]  # patient, instrument
 
 # By columns: a hundred forms are read in the time in which a dozen would be row by row.
-_COLUMNS: Final = """
+_COLUMNS: Final = f"""
 SELECT patient_id, instrument, array_agg(id) AS ids, array_agg(taken_at) AS times, array_agg(total) AS totals,
        array_agg(validity) AS validities, array_agg(responses::text) AS responses
 FROM (
     SELECT form.patient_id, form.instrument, form.id, form.taken_at, form.total, form.validity, form.responses
     FROM assessment form
     WHERE form.clinic_id = $1 AND form.patient_id = ANY($2::uuid[]) AND form.instrument = ANY($3::text[])
-      AND form.status <> 'entered_in_error'
-      AND NOT EXISTS (
-        SELECT FROM assessment later
-        WHERE later.clinic_id = $1 AND later.patient_id = form.patient_id AND later.id = form.id
-          AND later.version > 1 AND later.version > form.version)
+      AND {COUNTS}
     ORDER BY form.patient_id, form.instrument, form.taken_at, form.id
 ) form
 GROUP BY patient_id, instrument

@@ -14,15 +14,17 @@ from app.scoring.registry import get_instrument
 from app.scoring.worse_after_dose import FormPoint
 from app.services.histories import History, find_histories
 
-# Current versions, read from the history index alone but for the rare corrections, which have an index of their own.
-_FORMS: Final = """
-SELECT form.patient_id, form.instrument, form.id, form.taken_at, form.total, form.validity, form.responses
-FROM assessment form
-WHERE form.clinic_id = $1 AND form.patient_id = ANY($2::uuid[]) AND form.status <> 'entered_in_error'
-  AND NOT EXISTS (
+# Of a row `form` of `assessment`, with the clinic as $1: whether it counts, as the newest version of a form that was
+# not entered in error. Read from the history index alone but for the rare corrections, which have their own.
+COUNTS: Final = """\
+form.status <> 'entered_in_error' AND NOT EXISTS (
     SELECT FROM assessment later
     WHERE later.clinic_id = $1 AND later.patient_id = form.patient_id AND later.id = form.id
-      AND later.version > 1 AND later.version > form.version)
+      AND later.version > 1 AND later.version > form.version)"""
+_FORMS: Final = f"""
+SELECT form.patient_id, form.instrument, form.id, form.taken_at, form.total, form.validity, form.responses
+FROM assessment form
+WHERE form.clinic_id = $1 AND form.patient_id = ANY($2::uuid[]) AND {COUNTS}
 ORDER BY form.patient_id, form.instrument, form.taken_at, form.id
 """
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.services.alert_states import find_alerts_of_forms
+from app.services.alert_states import find_first_alerts
 from app.services.clinic_rules import rules_of
 from app.services.histories import history_from_json, history_sql
 from app.services.scored_assessments import AssessmentInView, ScoredAssessment, from_row, in_view
@@ -28,7 +28,7 @@ async def find_first_answers(
         return {}
     rows = await connection.fetch(_FIRST, clinic_id, list(ids))
     forms = [from_row(row) for row in rows]
-    raised = await find_alerts_of_forms(connection, clinic_id, ids)
+    raised = await find_first_alerts(connection, clinic_id, ids)
     safety_text = await safety_text_for(connection, clinic_id, forms)
     return {
         form.id: in_view(form, history_from_json(row["history"]), raised.get(form.id, ()), safety_text)

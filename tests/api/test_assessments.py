@@ -413,7 +413,13 @@ async def test_a_repeat_is_answered_as_at_first(api: Api) -> None:
     assert [alert["kind"] for alert in first.json()["alerts"]] == ["critical_item"]
     episode = {"modality": "ketamine_assisted_psychotherapy", "opened_at": "2026-02-01T09:00:00Z"}
     assert (await api.http.post(f"/v1/patients/{patient}/episodes", json=episode)).status_code == 201
+    corrected = {"responses": [1, 1, 1, 1, 1, 1, 1, 1, 0], "reason": "a slip"}
+    amended = await api.http.post(
+        f"{first.headers['location']}/amendments", json=corrected, headers={"If-Match": '"1"'}
+    )
+    assert amended.json()["alerts"] == []
     again = await api.http.post("/v1/assessments", json=body)
     assert (again.status_code, again.content) == (201, first.content)
-    read = await api.http.get(first.headers["location"])
-    assert read.json()["context"]["episode_id"] is not None
+    read = (await api.http.get(first.headers["location"])).json()
+    assert (read["version"], read["alerts"], read["safety_text"]) == (2, [], None)
+    assert read["context"]["episode_id"] is not None
