@@ -1,0 +1,119 @@
+"""Either of the two walls between clinics holds alone: row-level security, and the conditions the services write.
+
+The same requests with neither wall show the other clinic's rows, so what is tested here does look for them.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from app.auth import Role
+from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from app.main import create_app
+from app.settings import Settings
+from tests.security.conftest import Pair
+from tests.security.operations import OPERATIONS, Operation
+from tests.security.sabotage import CONDITION, forgetful, reads_of, without_clinic
+
+pytestmark = pytest.mark.anyio
+
+READS = [one for one in OPERATIONS if one.path.startswith("/v1/") and not one.is_write]
+# What is no clinic's own, and what names a thing that is read by its id alone when both walls are down.
+OF_NOBODY = {"list_instruments", "get_instrument_by_reference", "list_protocols", "get_protocol"}
+
+
+@asynccontextmanager
+async def unwalled(postgres: EmbeddedPostgres, address: PostgresAddress, data: Path) -> AsyncIterator[FastAPI]:
+    """The application on a login that row-level security does not bind."""
+    postgres._query_or_fail("CREATE ROLE sees_everything LOGIN SUPERUSER PASSWORD 'only-here'")
+    url = f"postgresql://sees_everything:only-here@{address.host}:{address.port}/{address.database}"
+    app = create_app(Settings(data_dir=data, database_pooler="transaction"), url)  # there no role is taken on
+    try:
+        async with app.router.lifespan_context(app):
+            yield app
+    finally:
+        postgres._query_or_fail("DROP ROLE sees_everything")
+
+
+@pytest.fixture
+async def tables(pair: Pair) -> frozenset[str]:
+    return frozenset(await pair.own.rows())
+
+
+async def leaks(app: FastAPI, pair: Pair) -> dict[str, list[str]]:
+    """By operation, what was shown of the other clinic to any role of ours, by its own things and by the other's."""
+    found: dict[str, list[str]] = {}
+    transport = httpx2.ASGITransport(app)
+    for caller in Role:
+        headers = pair.own.http[caller].headers
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http:
+            for operation in READS:
+                if caller in operation.roles:
+                    shown = [mark for asked in requests(operation, pair) async for mark in marks(http, asked, pair)]
+                    found.setdefault(operation.id, []).extend(shown)
+    return {name: shown for name, shown in found.items() if shown}
+
+
+def requests(operation: Operation, pair: Pair) -> list[dict[str, Any]]:
+    own, foreign = operation.request(pair.own.things), operation.request(pair.foreign.things)
+    wide = {name: value for name, value in own["params"].items() if name == "instrument"}
+    return [own, foreign, own | {"params": wide | ({"limit": 200} if "cursor" in operation.parameters("query") else {})}]
+
+
+async def marks(http: httpx2.AsyncClient, asked: dict[str, Any], pair: Pair) -> AsyncIterator[str]:
+    """What the answer shows of the other clinic beyond what was asked by name."""
+    answer = await http.request(**asked)
+    if answer.status_code >= 500:
+        yield f"{answer.status_code}"
+    named = f"{asked['url']} {asked['params']}"
+    for mark in pair.marks:
+        if mark in answer.text and mark not in named:
+            yield mark
+    if answer.status_code == 200 and any(mark in asked["url"] for mark in pair.marks):
+        yield f"answered {asked['url']}"
+
+
+def test_every_form_of_the_condition_is_switched_off() -> None:
+    """By parameter, by another table's column, as SQLAlchemy writes it; what is stored is left as it is."""
+    assert without_clinic("WHERE clinic_id = $1 AND id = $2") == "WHERE (clinic_id = $1 OR true) AND id = $2"
+    assert without_clinic("ON a.clinic_id = b.clinic_id") == "ON (a.clinic_id = b.clinic_id OR true)"
+    assert without_clinic("patient.clinic_id = $3::UUID AND") == "(patient.clinic_id = $3::UUID OR true) AND"
+    assert without_clinic("INSERT INTO t (clinic_id) VALUES ($1)") == "INSERT INTO t (clinic_id) VALUES ($1)"
+
+
+async def test_without_the_services_conditions_no_row_of_another_clinic_is_seen(
+    app: FastAPI, pair: Pair, tables: frozenset[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through any GET route, by any role: row-level security alone keeps the clinics apart."""
+    with forgetful(monkeypatch) as sent:
+        assert await leaks(app, pair) == {}
+    reading = {statement for statement in sent if reads_of(statement, tables)}
+    assert len(reading) > 50
+    assert [one for one in reading if CONDITION.search(one) or "OR true" not in one] == []
+    assert frozenset().union(*(reads_of(one, tables) for one in reading)) >= tables - {"api_token", "idempotency_key"}
+
+
+async def test_without_row_level_security_no_row_of_another_clinic_is_seen(
+    postgres: EmbeddedPostgres, address: PostgresAddress, pair: Pair, tmp_path: Path
+) -> None:
+    """Every query of a GET route names its clinic itself."""
+    async with unwalled(postgres, address, tmp_path) as app:
+        shown = await leaks(app, pair)
+    confined = {name: rows for name, rows in shown.items()}
+    assert confined == {}
+
+
+async def test_without_both_nearly_every_route_shows_another_clinics_rows(
+    postgres: EmbeddedPostgres, address: PostgresAddress, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the two tests above do see what there is to be seen."""
+    async with unwalled(postgres, address, tmp_path) as app:
+        with forgetful(monkeypatch):
+            shown = await leaks(app, pair)
+    assert {operation.id for operation in READS} - shown.keys() - OF_NOBODY == set()
