@@ -123,6 +123,11 @@ class Estate:
                 found[table] = [row["row"] for row in rows]
         return found
 
+    async def refill_links(self) -> None:
+        """What is refused costs a try."""
+        async with self.database.connection(self.clinic_id) as connection:
+            await connection.execute("UPDATE check_in_link SET tries_left = 50 WHERE clinic_id = $1", self.clinic_id)
+
     async def marks(self) -> frozenset[str]:
         """All ids of the clinic's own rows, and its name, which stands in every text written for it."""
         rows = [json.loads(row) for rows in (await self.rows()).values() for row in rows]
@@ -210,7 +215,7 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
 async def _fill_forms(estate: Estate, patient: str) -> dict[str, str]:
     form = {"patient_id": patient, "instrument": "phq-9"}
     first = await _send(estate, "POST", "/v1/assessments", form | {"responses": BETTER, "taken_at": ago(days=9)})
-    correction = {"reason": estate.name, "responses": BETTER[:-2] + [2, 0]}
+    correction = {"reason": estate.name, "responses": [*BETTER[:-2], 2, 0]}
     await _send(estate, "POST", f"/v1/assessments/{first['id']}/amendments", correction)
     last = await _send(estate, "POST", "/v1/assessments", form | {"responses": WORRYING, "taken_at": ago(hours=20)})
     (alert, *_) = (await _get(estate, f"/v1/alerts?patient_id={patient}&kind=critical_item"))["data"]

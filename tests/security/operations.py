@@ -144,7 +144,7 @@ SOUND: Final[dict[str, Sound]] = {
     "void_assessment": Sound(_WHY),
     "open_episode": Sound(EPISODE),
     "amend_episode": Sound(_WHY | {"label": "Second course"}),
-    "put_schedule": Sound(SCHEDULE | _WHY),
+    "put_schedule": Sound(_WHY | SCHEDULE | {"entries": SCHEDULE["entries"][1:]}),
     "create_treatment_session": Sound(SESSION),
     "amend_treatment_session": Sound(_WHY | {"dose_mg": 40, "concomitant_medicines": ["naltrexone"]}),
     "create_observation": Sound(OBSERVATION),
@@ -247,7 +247,8 @@ OPERATIONS: Final = [
     Operation(method.upper(), path, entry) for path, item in DOCUMENT["paths"].items() for method, entry in item.items()
 ]
 BY_ID: Final = {operation.id: operation for operation in OPERATIONS}
-WRITES: Final = [operation for operation in OPERATIONS if operation.has_body]
+IN_ORDER: Final = sorted(OPERATIONS, key=lambda operation: [*SOUND, operation.id].index(operation.id))
+WRITES: Final = [operation for operation in IN_ORDER if operation.has_body]
 
 
 async def tag_of(http: httpx2.AsyncClient, address: str) -> str:

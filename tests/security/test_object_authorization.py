@@ -1,7 +1,6 @@
 """Every operation by every role, naming what is their own, another patient's, another clinic's, and nobody's."""
 
 from collections.abc import Iterator
-from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
@@ -9,6 +8,7 @@ import pytest
 
 from app import paging
 from app.auth import Role
+from tests.security.answers import told
 from tests.security.conftest import Pair
 from tests.security.estate import NOW, Estate
 from tests.security.operations import BY_ID, OPERATIONS, SOUND, Operation, Slot, tag_of
@@ -18,8 +18,6 @@ pytestmark = pytest.mark.anyio
 CALLERS = (*Role, "anonymous")
 SECURED = [operation for operation in OPERATIONS if operation.path.startswith("/v1/")]
 BOUND = (Role.PATIENT, Role.LINK)  # who stands for one patient
-# Moments of the asking, not of what is asked for.
-MOMENTS = {"as_of", "known_at"}
 
 
 def test_every_operation_has_a_sound_request() -> None:
@@ -83,18 +81,8 @@ async def assert_absent(pair: Pair, caller: str, hidden: dict[str, str], own: di
     assert after == before
 
 
-def told(answer: httpx2.Response) -> tuple[int, tuple[tuple[str, str], ...], Any]:
-    """All of an answer but for the request's own id and the moment."""
-    headers = tuple((name, value) for name, value in answer.headers.items() if name != "x-request-id")
-    if "json" not in answer.headers.get("content-type", ""):
-        return answer.status_code, headers, answer.content
-    body = answer.json()
-    moments = {name for name in MOMENTS if isinstance(body, dict) and name in body}
-    return answer.status_code, headers, answer.content if not moments else str(body | dict.fromkeys(moments))
-
-
 def is_absence(operation: Operation, slot: Slot, answer: httpx2.Response) -> bool:
-    """404; an empty list where a list is filtered; 404 in its row where many are sent; no baseline where one is named."""
+    """404; an empty list where a list is filtered; 404 in the row where many are sent; no baseline if it is named."""
     if slot.name == "baseline":
         return answer.status_code == 200
     if operation.id == "submit_batch":
