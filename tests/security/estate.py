@@ -146,15 +146,15 @@ def _is_id(text: str) -> bool:
 
 
 @asynccontextmanager
-async def open_estate(app: FastAPI, database: Database, name: str) -> AsyncIterator[Estate]:
+async def open_estate(app: FastAPI | str, database: Database, name: str) -> AsyncIterator[Estate]:
+    """Asked of an application in this process, or of the service at an address."""
     clinic = await clinics.record_clinic(database, f"{name} clinic", "Europe/Berlin")
     async with AsyncExitStack() as stack:
         estate = Estate(clinic.clinic_id, name, database, {})
 
         async def enter(caller: str, token: str | None) -> None:
             headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-            http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test", headers=headers)
-            estate.http[caller] = await stack.enter_async_context(http)
+            estate.http[caller] = await stack.enter_async_context(_client(app, headers))
 
         await enter("anonymous", None)
         for role in (Role.ADMIN, Role.CLINICIAN, Role.SERVICE, Role.RESEARCHER):
@@ -167,6 +167,12 @@ async def open_estate(app: FastAPI, database: Database, name: str) -> AsyncItera
         await enter(Role.PATIENT, token)
         await enter(Role.LINK, estate.things["link_token"])
         yield estate
+
+
+def _client(app: FastAPI | str, headers: dict[str, str]) -> httpx2.AsyncClient:
+    if isinstance(app, str):
+        return httpx2.AsyncClient(base_url=app, headers=headers, timeout=30)
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test", headers=headers)
 
 
 async def _furnish_clinic(estate: Estate) -> None:

@@ -40,8 +40,8 @@ TEXTS: Final = [
 ]
 _LONG: Final = "y" * 40_000
 NUMBERS: Final = [
-    0, -1, -0.0, 0.1, 2**15, -(2**15) - 1, 2**31 - 1, 2**31, -(2**31) - 1, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 2**64,
-    10**40, 1e22, 1.7976931348623157e308, 5e-324, float("nan"), float("inf"), float("-inf"),
+    0, -1, -0.0, 0.1, 2**15, -(2**15) - 1, 2**31 - 1, 2**31, -(2**31) - 1, 2**53 + 1, 2**63 - 1, 2**63,
+    -(2**63) - 1, 2**64, 10**40, 1e22, 1.7976931348623157e308, 5e-324, float("nan"), float("inf"), float("-inf"),
 ]  # fmt: skip
 TIMES: Final = [
     "2026-03-02T09:00:00",
@@ -136,15 +136,26 @@ def whole_bodies(sound: bytes) -> list[bytes]:
     ]
 
 
+_LONG_VALUE: Final = b"x" * 4_000
 HEADERS: Final = {
-    "Idempotency-Key": [b"", b" ", b"two words", b"k" * 255, b"k" * 256, b"\xff\xfe", b"a\tb", "\u00e9".encode(), b"'; --", b"%s%n"],
-    "If-Match": [b"", b"*", b'"1', b'W/"1"', b'"0"', b'"-1"', b'"1", "2"', b'"99999"', b'"' + b"9" * 4_000 + b'"', b"\xff", b'"1\t"'],
-    "Device-Time": [time.encode() for time in TIMES] + [b"", b"\xff", b"x" * 4_000, b"1e400"],
-    "Authorization": [
-        b"", b"Bearer", b"Bearer ", b"Basic YTpi", b"Bearer x", b"Bearer tmk_", b"Bearer " + b"x" * 4_000, b"Bearer \xff\xfe",
-        b"Bearer tmk_" + b"A" * 43 + b"_" + b"A" * 43, b"Bearer tml_" + b"A" * 43 + b"_" + b"A" * 43,
-        b"Bearer tmk_" + b"_" * 87, b"Bearer tmk_" + b"A" * 42 + b"=_" + b"A" * 43, b"bearer tmk_'; DROP TABLE api_token; --",
+    "Idempotency-Key": [
+        b"", b" ", b"two words", b"k" * 255, b"k" * 256, b"\xff\xfe", b"a\tb", "\u00e9".encode(), b"'; --", b"%s%n",
     ],
-    "Content-Type": [b"", b"text/plain", b"application/json; charset=utf-16", b"application/x-json", b"\xff", b"application/" + b"a+" * 2_000 + b"json", b"multipart/form-data"],
-    "If-None-Match": [b"", b"*", b"\xff", b'"' + b"x" * 4_000 + b'"', b"W/x"],
+    "If-Match": [
+        b"", b"*",
+        b'"1', b'W/"1"', b'"0"', b'"-1"', b'"1", "2"', b'"99999"', b'"' + b"9" * 4_000 + b'"', b"\xff", b'"1\t"',
+    ],
+    "Device-Time": [*(time.encode() for time in TIMES), b"", b"\xff", _LONG_VALUE, b"1e400"],
+    "Authorization": [
+        b"", b"Bearer", b"Bearer ", b"Basic YTpi", b"Bearer x", b"Bearer tmk_", b"Bearer " + _LONG_VALUE,
+        b"Bearer \xff\xfe", b"Bearer tmk_" + b"A" * 43 + b"_" + b"A" * 43,
+        b"Bearer tml_" + b"A" * 43 + b"_" + b"A" * 43,
+        b"Bearer tmk_" + b"_" * 87, b"Bearer tmk_" + b"A" * 42 + b"=_" + b"A" * 43,
+        b"bearer tmk_'; DROP TABLE api_token; --",
+    ],
+    "Content-Type": [
+        b"", b"text/plain", b"application/json; charset=utf-16", b"application/x-json", b"\xff",
+        b"application/" + b"a+" * 2_000 + b"json", b"multipart/form-data",
+    ],
+    "If-None-Match": [b"", b"*", b"\xff", b'"' + _LONG_VALUE + b'"', b"W/x"],
 }  # fmt: skip

@@ -6,20 +6,30 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx2
 import pytest
 
 from app.auth import Role
 from tests.security.conftest import Pair
-from tests.security.estate import Estate
+from tests.security.estate import THRESHOLD, WORRYING, Estate, ago
 from tests.security.hostile import EVERYWHERE, HEADERS, NUMBERS, QUERIES, SPLICED, TEXTS, TIMES, spliced, whole_bodies
 from tests.security.operations import OPERATIONS, WRITES, Operation, at, leaves_of, put_at, tag_of, texts_of
 
 pytestmark = pytest.mark.anyio
 
 EXPECTED = {200, 201, 304, 400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 428}
-WITHOUT_TEXT: set[str] = {"x"}
+# Bodies of numbers, codes and times alone.
+WITHOUT_TEXT = {
+    "score_without_storing",
+    "answer_check_in",
+    "submit_assessment",
+    "submit_batch",
+    "create_treatment_session",
+    "create_observation",
+    "create_check_in_link",
+}
 JSON = {"Content-Type": "application/json"}
 
 
@@ -33,6 +43,7 @@ class Sender:
         self.http, self.reader = estate.http[self.caller], estate.http[Role.ADMIN]
         self.body = self.asked.pop("json", None)
         self.headers = self.asked.pop("headers", {})
+        self.sent = 0
 
     async def rebase(self) -> None:
         if "If-Match" in self.headers:
@@ -42,15 +53,42 @@ class Sender:
         return self.operation.parameters("header")
 
     async def send(self, **changes: Any) -> httpx2.Response:
-        if self.caller == Role.LINK:
+        self.sent += 1
+        if self.caller == Role.LINK and self.sent % 10 == 1:
             await self.estate.refill_links()
         headers = {**self.headers, **changes.pop("headers", {})}
         answer = await self.http.request(**self.asked | changes, headers=headers)
         told = (self.operation.id, answer.status_code, ascii(changes)[:300], answer.text[:300])
         assert answer.status_code in EXPECTED, told
         if answer.is_success and self.operation.is_write:
+            await self.renew()
             await self.rebase()
         return answer
+
+    async def renew(self) -> None:
+        """Another thing to be done to, where each can be done to once."""
+        match self.operation.id:
+            case "void_assessment" | "acknowledge_alert" | "resolve_alert":
+                patient = (await self.made("/v1/patients", {}))["id"]
+                form = {"patient_id": patient, "instrument": "phq-9", "responses": WORRYING, "taken_at": ago(hours=2)}
+                made = await self.made("/v1/assessments", form)
+                if self.operation.id != "void_assessment":
+                    (made, *_) = (await self.reader.get("/v1/alerts", params={"patient_id": patient})).json()["data"]
+            case "retire_threshold":
+                made = await self.made("/v1/thresholds", THRESHOLD | {"code": f"ours_{uuid4().hex}"})
+            case "create_threshold":
+                self.body |= {"code": f"ours_{uuid4().hex}"}
+                return
+            case _:
+                return
+        stem, _, step = self.asked["url"].rpartition("/")
+        self.asked["url"] = f"{stem.rpartition('/')[0]}/{made['id']}/{step}"
+
+    async def made(self, address: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await self.reader.post(address, json=body)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
 
     async def send_body(self, body: Any) -> httpx2.Response:
         """As the standard library writes it: lone surrogates as escapes, NaN and Infinity as such."""
@@ -92,7 +130,7 @@ async def test_every_place_of_every_body(pair: Pair, operation: Operation) -> No
                 kept += 1
         for raw in splices:
             await sender.send(content=spliced(sender.body, place, raw), headers=JSON)
-    assert (kept >= 15) is (operation.id not in WITHOUT_TEXT), kept
+    assert (kept >= 5) is (operation.id not in WITHOUT_TEXT), kept
 
 
 def is_stored(answer: httpx2.Response) -> bool:
@@ -102,7 +140,7 @@ def is_stored(answer: httpx2.Response) -> bool:
 
 async def assert_kept(sender: Sender, answer: httpx2.Response, text: str) -> None:
     """Whitespace around a text is taken off; nothing else is changed. Some are told in the history alone."""
-    where = answer.headers.get("location", sender.asked["url"])
+    where = answer.headers.get("location", answer.request.url.path)
     stem = where.rpartition("/")[0]
     for address in (where, f"{where}/history", stem, f"{stem}/history"):
         read = await sender.reader.get(address)
