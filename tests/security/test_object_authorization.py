@@ -20,6 +20,36 @@ SECURED = [operation for operation in OPERATIONS if operation.path.startswith("/
 BOUND = (Role.PATIENT, Role.LINK)  # who stands for one patient
 
 
+# Written out a second time, so that a slip in the table of roles is a failure here.
+MAY_ALSO: dict[Role, set[str]] = {
+    Role.RESEARCHER: {"list_instruments", "get_instrument_by_reference", "score_without_storing"},
+    Role.LINK: {"get_check_in", "answer_check_in"},
+    Role.PATIENT: {
+        "list_instruments", "get_instrument_by_reference", "score_without_storing", "submit_assessment", "submit_batch",
+        "list_assessments", "get_assessment", "list_assessment_versions", "amend_assessment", "get_trajectory",
+        "get_trajectory_picture", "list_due_of_patient",
+    },
+}  # fmt: skip
+BY_LINK_ALONE = MAY_ALSO[Role.LINK]
+BY_ADMIN_ALONE = {
+    "amend_clinic_rules", "create_suitability_checklist", "amend_suitability_checklist", "create_threshold",
+    "retire_threshold", "create_webhook", "list_webhooks", "get_webhook", "rotate_webhook_secret", "disable_webhook",
+    "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery",
+}  # fmt: skip
+BY_PERSONS_ALONE = {"amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert"}
+
+
+def test_every_role_may_what_is_meant() -> None:
+    """Who stands for one person little, the rest of the staff all but what is the administrator's or a person's."""
+    everything = {operation.id for operation in SECURED}
+    meant = MAY_ALSO | {
+        Role.ADMIN: everything - BY_LINK_ALONE,
+        Role.CLINICIAN: everything - BY_LINK_ALONE - BY_ADMIN_ALONE,
+        Role.SERVICE: everything - BY_LINK_ALONE - BY_ADMIN_ALONE - BY_PERSONS_ALONE,
+    }
+    assert {role: {one.id for one in SECURED if role in one.roles} for role in Role} == meant
+
+
 def test_every_operation_has_a_sound_request() -> None:
     """A new route without one is not proven."""
     assert [operation.id for operation in OPERATIONS if operation.id not in SOUND] == []
@@ -61,6 +91,22 @@ async def test_another_clinics_things_answer_as_absent_ones(pair: Pair, caller: 
 async def test_another_patients_things_answer_as_absent_ones(pair: Pair, caller: str) -> None:
     """To who stands for one patient, the clinic's other patients do not exist."""
     await assert_absent(pair, caller, pair.own.others, pair.own.things)
+
+
+@pytest.mark.parametrize("caller", [Role.ADMIN, Role.CLINICIAN, Role.SERVICE])
+async def test_a_thing_of_one_patient_is_absent_beside_another(pair: Pair, caller: str) -> None:
+    """Named together with a patient it is not of, it answers as one that never was."""
+    tried = 0
+    for operation, slot in swaps(caller):
+        owns = [other for other in operation.slots() if other.kind == "patient" and other != slot]
+        if owns and pair.own.others[slot.kind] != pair.own.things[slot.kind]:
+            answers = [
+                await pair.own.http[caller].request(**operation.request(pair.own.things, slot, by))
+                for by in (pair.own.others[slot.kind], str(uuid4()))
+            ]
+            assert told(answers[0]) == told(answers[1]), f"{operation.id} {slot}"
+            tried += 1
+    assert tried >= 5
 
 
 async def assert_absent(pair: Pair, caller: str, hidden: dict[str, str], own: dict[str, str]) -> None:

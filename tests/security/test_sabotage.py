@@ -17,7 +17,7 @@ from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
 from app.main import create_app
 from app.settings import Settings
 from tests.security.conftest import Pair
-from tests.security.operations import OPERATIONS, Operation
+from tests.security.operations import IN_ORDER, OPERATIONS, Operation
 from tests.security.sabotage import forgetful, reads_of, without_clinic
 
 pytestmark = pytest.mark.anyio
@@ -113,6 +113,34 @@ async def test_without_the_services_conditions_no_row_of_another_clinic_is_seen(
     reading = {statement for statement in sent if reads_of(statement, tables)}
     assert [one for one in reading if "OR true" not in one] == []
     assert tables - frozenset().union(*(reads_of(one, tables) for one in reading)) == READ_BY_NO_GET
+
+
+async def test_without_the_services_conditions_no_row_of_another_clinic_is_changed(
+    address: PostgresAddress, settings: Settings, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through any other route, by who may, naming each of the other clinic's things."""
+    before = await pair.foreign.rows()
+    with forgetful(monkeypatch):
+        async with started(address.runtime_url, settings) as app:
+            for operation in IN_ORDER:
+                if operation.is_write:
+                    await write_to(app, pair, operation)
+    assert await pair.foreign.rows() == before
+
+
+async def write_to(app: FastAPI, pair: Pair, operation: Operation) -> None:
+    headers = pair.own.http[min(operation.roles)].headers
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http:
+        asked = [operation.request(pair.own.things, slot, pair.foreign.things[slot.kind]) for slot in operation.slots()]
+        for one in [*asked, operation.request(pair.foreign.things)]:
+            answer = await http.request(**one)
+            assert answer.status_code < 500, (operation.id, answer.text)
+            assert not operation.slots() or not is_done(answer), (operation.id, answer.text)
+
+
+def is_done(answer: httpx2.Response) -> bool:
+    return answer.is_success and '"problem"' not in answer.text
 
 
 async def test_without_row_level_security_no_row_of_another_clinic_is_seen(
