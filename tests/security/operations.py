@@ -1,6 +1,5 @@
 """Every operation of the document with a sound request: an operation without one fails the test that asks for it."""
 
-import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
+from fastapi.routing import APIRoute
 
 from app.main import create_app
 from app.settings import Settings
@@ -25,8 +25,10 @@ from tests.security.estate import (
     ago,
 )
 
-# Never started: only the document is read.
-DOCUMENT: Final = create_app(Settings(data_dir=Path("unused")), "postgresql://nobody@localhost:1/none").openapi()
+# Never started: only its routes and its document are read.
+_APP: Final = create_app(Settings(data_dir=Path("unused")), "postgresql://nobody@localhost:1/none")
+DOCUMENT: Final = _APP.openapi()
+PAGES: Final = [route.path for route in _APP.routes if isinstance(route, APIRoute) and not route.include_in_schema]
 FORM: Final[dict[str, Any]] = {"instrument": "phq-9", "responses": BETTER, "taken_at": ago(days=1), "language": "en"}
 
 # What a parameter of a path names.
@@ -304,7 +306,3 @@ def texts_of(value: Any) -> set[str]:
     if isinstance(value, (dict, list)):
         return {text for one in (value.values() if isinstance(value, dict) else value) for text in texts_of(one)}
     return {value} if isinstance(value, str) else set()
-
-
-def without_placeholders(path: str) -> str:
-    return re.sub(r"\{\w+\}", "x", path)
