@@ -25,7 +25,7 @@ from app.errors import AppError
 from app.paging import Position, cut
 from app.routers.assessment_answers import answer_of
 from app.schemas.assessments import AssessmentAnswer, AssessmentSubmit, BatchAnswer, BatchSubmit, Status
-from app.schemas.fields import Id, Page, Timestamp
+from app.schemas.fields import Id, InstrumentId, Page, Timestamp
 from app.services import assessments
 from app.services.assessments import AssessmentFilter
 from app.services.intake import Outcome
@@ -93,7 +93,7 @@ def _outcome(index: int, outcome: Outcome) -> str:
 
 def _filter(
     patient_id: Annotated[Id | None, Query()] = None,
-    instrument: Annotated[str | None, Query(max_length=40, description="id without version")] = None,
+    instrument: Annotated[InstrumentId | None, Query(description="id without version")] = None,
     taken_from: Annotated[Timestamp | None, Query(alias="from", description="taken at or after")] = None,
     taken_to: Annotated[Timestamp | None, Query(alias="to", description="taken before")] = None,
     status: Annotated[Status | None, Query()] = None,

@@ -8,8 +8,7 @@ from app.auth import Actor, Permission
 from app.deps import Cursor, DatabaseDep, Limit, StrictRoute, allowed, link_next
 from app.paging import DEFAULT_LIMIT
 from app.schemas.caseload import ENTRY_EXAMPLE, CaseloadAnswer, Category
-from app.schemas.fields import Id
-from app.schemas.thresholds import InstrumentId
+from app.schemas.fields import Id, InstrumentId
 from app.scoring.registry import get_instrument
 from app.services import caseload
 from app.services.caseload_query import CaseloadFilter, CaseloadRequest, OnTrackAnswer, Sort

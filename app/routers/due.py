@@ -10,8 +10,7 @@ from app.auth import Actor, Permission
 from app.deps import DatabaseDep, PageDep, StrictRoute, allowed, link_next
 from app.paging import Position, cut
 from app.schemas.due import DueAnswer, DueCounts, DueOfPatientAnswer, OpenStatus, Status
-from app.schemas.fields import Id, Page
-from app.schemas.schedules import InstrumentId
+from app.schemas.fields import Id, InstrumentId, Page
 from app.services import due
 
 router = APIRouter(tags=["schedules"], route_class=StrictRoute)

@@ -17,8 +17,8 @@ from app.deps import (
     tag_version,
 )
 from app.paging import Position, cut
-from app.schemas.fields import Id, Page
-from app.schemas.thresholds import InstrumentId, ThresholdAnswer, ThresholdCreate, ThresholdRetirement
+from app.schemas.fields import Id, InstrumentId, Page
+from app.schemas.thresholds import ThresholdAnswer, ThresholdCreate, ThresholdRetirement
 from app.services import thresholds
 
 router = APIRouter(prefix="/v1/thresholds", tags=["thresholds"], route_class=StrictRoute)

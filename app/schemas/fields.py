@@ -83,6 +83,7 @@ Offset = Annotated[int, PlainSerializer(_show_offset, return_type=str), Field(ex
 Total = int | float
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", max_length=35)]
+InstrumentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 InstrumentReference = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9-]{1,40}(@[1-9][0-9]{0,3})?$"),

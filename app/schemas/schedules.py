@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from app.schemas.faults import FieldError
-from app.schemas.fields import Answer, Body, Id, ShortText
+from app.schemas.fields import Answer, Body, Id, InstrumentId, ShortText
 from app.schemas.versions import VERSION_EXAMPLE, VersionAnswer
 from app.scoring.protocols import Protocol, get_protocol
 from app.scoring.schedule import After, Anchor, PlanEntry, QuietHours, Repeat, Window
@@ -19,7 +19,6 @@ _DAYS: Final = MAXIMUM_DISTANCE_DAYS
 _MONTHS: Final = _DAYS // 30
 
 EntryCode = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-InstrumentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 ProtocolReference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}(@[1-9][0-9]{0,3})?$")]
 ClockTime = Annotated[
     str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"), Field(examples=["21:00"])

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from app.schemas.fields import Body
+from app.schemas.fields import Body, InstrumentId
 from app.schemas.versions import VERSION_EXAMPLE, Change, VersionAnswer
 
 Rule = Literal[
@@ -16,7 +16,6 @@ Rule = Literal[
     "remission",
 ]
 ThresholdCode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
-InstrumentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 Source = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 Kind = Literal["change_points", "change_rate", "score"]
 Sign = Literal[">=", ">", "<=", "<"]
