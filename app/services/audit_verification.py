@@ -25,11 +25,15 @@ from app.services.audit_heads import Head
 PAGE: Final = 2_000  # links read at a time: about 2 MB
 GRACE: Final = timedelta(hours=1)  # twice what the worker takes at most, as long as one runs
 
-# The limit stands inside, and as a number, so that the events of a page are looked up and not read from end to end.
-_LINKS: Final = f"""
+# A page is a range of numbers and OFFSET 0 makes the event a look-up for each: neither table is read from end to end,
+# whatever the planner believes about a trail that has just grown.
+_LINKS: Final = """
 SELECT link.number AS link_number, link.event_id AS link_event_id, link.hash AS link_hash, event.*
-FROM (SELECT * FROM audit_link WHERE clinic_id = $1 AND number > $2 ORDER BY number LIMIT {PAGE}) link
-LEFT JOIN audit_event event ON event.clinic_id = $1 AND event.id = link.event_id
+FROM audit_link link
+LEFT JOIN LATERAL (
+    SELECT * FROM audit_event WHERE clinic_id = $1 AND id = link.event_id OFFSET 0
+) event ON true
+WHERE link.clinic_id = $1 AND link.number > $2 AND link.number <= $3
 ORDER BY link.number
 """
 _LINK_COLUMNS: Final = ("link_number", "link_event_id", "link_hash")
@@ -118,24 +122,24 @@ async def _check_links(
             return
         if found.checked % PAGE == 0 or found.checked == end.number:
             told(found.checked, end.number)
-    if found.end.number < end.number:  # read a moment ago: links go missing while we look
+    if found.end.number < end.number:  # there was such an end a moment ago
         found.fault = _gap(found.end.number + 1)
     elif wanted:
         found.fault = _cut_off(found.end, wanted[min(wanted)][0])
 
 
 async def _links(database: Database, clinic_id: UUID, until: int) -> AsyncIterator[asyncpg.Record]:
-    """In order, each page in a transaction of its own: what is only ever added to needs no longer one."""
-    after = 0
-    while after < until:
+    """In order, each page in a transaction of its own: what is only ever added to needs no longer one.
+
+    Ends early behind a page without any: what is missing has been missed, whatever comes later.
+    """
+    for after in range(0, until, PAGE):
         async with database.connection(clinic_id) as connection:
-            page = await connection.fetch(_LINKS, clinic_id, after)
-        for link in page:
-            if link["link_number"] <= until:
-                yield link
+            page = await connection.fetch(_LINKS, clinic_id, after, min(after + PAGE, until))
         if not page:
             return
-        after = page[-1]["link_number"]
+        for link in page:
+            yield link
 
 
 def _fault_of(link: asyncpg.Record, before: ChainEnd) -> ChainFault | None:

@@ -73,6 +73,11 @@ BREAKS: dict[str, tuple[str, tuple[str, int]]] = {
         "UPDATE audit_link SET hash = set_bit(hash, 0, 1 - get_bit(hash, 0)) WHERE clinic_id = $1 AND number = 6",
         ("changed", 6),
     ),
+    "many links are dropped": ("DELETE FROM audit_link WHERE clinic_id = $1 AND number BETWEEN 2 AND 7", ("gap", 2)),
+    "a link is moved far away": (
+        "UPDATE audit_link SET number = 9000000000000000000 WHERE clinic_id = $1 AND number = 8",
+        ("gap", 8),
+    ),
     "a link is appended": (
         "INSERT INTO audit_link SELECT $1, 9, gen_random_uuid(), hash FROM audit_link WHERE clinic_id = $1 LIMIT 1",
         ("event_missing", 9),
