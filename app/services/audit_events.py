@@ -29,15 +29,14 @@ class AuditFilter:
 
 async def find_audit_events(
     session: AsyncSession, actor: Actor, wanted: AuditFilter, page: PageRequest
-) -> Sequence[tuple[AuditEvent, int | None]]:
+) -> list[tuple[AuditEvent, int | None]]:
     """Newest first, each with its place in the chain once it has one; one row more than the page holds."""
-    link = (col(AuditLink.clinic_id) == actor.clinic_id) & (col(AuditLink.event_id) == AuditEvent.id)
-    query = select(AuditEvent, col(AuditLink.number)).outerjoin(AuditLink, link)
-    query = query.where(AuditEvent.clinic_id == actor.clinic_id, *_conditions(wanted, page))
-    rows = await session.exec(
-        query.order_by(col(AuditEvent.at).desc(), col(AuditEvent.id).desc()).limit(page.limit + 1)
+    events = await _find(session, actor, wanted, page)
+    query = select(AuditLink.event_id, AuditLink.number).where(
+        AuditLink.clinic_id == actor.clinic_id, col(AuditLink.event_id).in_([event.id for event in events])
     )
-    return [(event, number) for event, number in rows]
+    numbers = dict((await session.exec(query)).all())
+    return [(event, numbers.get(event.id)) for event in events]
 
 
 async def find_accesses(
@@ -45,8 +44,11 @@ async def find_accesses(
 ) -> Sequence[AuditEvent]:
     """What was done about a patient, newest first; one row more than the page holds. Raises NotFoundError."""
     await get_patient(session, actor, patient_id)
-    conditions = _conditions(AuditFilter(patient_id=patient_id), page)
-    query = select(AuditEvent).where(AuditEvent.clinic_id == actor.clinic_id, *conditions)
+    return await _find(session, actor, AuditFilter(patient_id=patient_id), page)
+
+
+async def _find(session: AsyncSession, actor: Actor, wanted: AuditFilter, page: PageRequest) -> Sequence[AuditEvent]:
+    query = select(AuditEvent).where(AuditEvent.clinic_id == actor.clinic_id, *_conditions(wanted, page))
     query = query.order_by(col(AuditEvent.at).desc(), col(AuditEvent.id).desc()).limit(page.limit + 1)
     return (await session.exec(query)).all()
 
