@@ -26,7 +26,7 @@ BEGINNING: Final = bytes(32)  # what stands before the first link
 FIRST_ID: Final = UUID(int=0)
 LAST_ID: Final = UUID(int=2**128 - 1)
 
-_DOMAIN: Final = b"tidemark audit link 1\0"
+_DOMAIN: Final = b"tidemark-audit-link-1\0"
 _STRETCH_END: Final = f"""
 SELECT id FROM audit_event WHERE clinic_id = $1 AND id > $2 ORDER BY id OFFSET {STRETCH - 1} LIMIT 1
 """

@@ -41,7 +41,7 @@ class Head:
         )
 
     def _signature(self, key: bytes) -> str:
-        mac = hmac.digest(key, b"tidemark audit head 1\0" + self._content().encode(), hashlib.sha256)
+        mac = hmac.digest(key, b"tidemark-audit-head-1\0" + self._content().encode(), hashlib.sha256)
         return _SCHEME + base64.b64encode(mac).decode()
 
     def _content(self) -> str:

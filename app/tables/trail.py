@@ -22,7 +22,10 @@ class IdempotencyKey(SQLModel, table=True):
 
 
 class AuditEvent(SQLModel, table=True):
-    """Who did what to which, written in the transaction of the act."""
+    """Who did what to which, written in the transaction of the act.
+
+    Its columns are sealed by name: new ones may come if they can be NULL; none may go, be renamed or change its kind.
+    """
 
     __tablename__: ClassVar[Any] = "audit_event"
     __table_args__ = (

@@ -75,7 +75,7 @@ async def test_the_hash_is_this_one_for_ever() -> None:
         b'"id":"00000000-0000-0000-0000-000000000002","resource_id":"00000000-0000-0000-0000-000000000005",'
         b'"subject_id":"00000000-0000-0000-0000-000000000004"}'
     )
-    assert link_hash(1, BEGINNING, EVENT).hex() == "35c27a22ef215ccf26c96c38570cd662fbdea9ee4e5982e808f0462742b29234"
+    assert link_hash(1, BEGINNING, EVENT).hex() == "685581af360ab5d2111a2df8d47afbf41ed4f3d0b8657445fd7048e8adb06002"
 
 
 async def test_every_column_counts() -> None:
