@@ -67,6 +67,8 @@ class Permission(StrEnum):
     ANSWER_BY_LINK = "check-ins:answer"
     READ_WEBHOOKS = "webhooks:read"
     WRITE_WEBHOOKS = "webhooks:write"
+    READ_AUDIT = "audit:read"
+    READ_ACCESSES = "accesses:read"
 
 
 _CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
@@ -98,6 +100,8 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.ANSWER_BY_LINK: frozenset({Role.LINK}),
     Permission.READ_WEBHOOKS: _ADMIN,
     Permission.WRITE_WEBHOOKS: _ADMIN,
+    Permission.READ_AUDIT: _ADMIN,
+    Permission.READ_ACCESSES: _STAFF | {Role.PATIENT},
 }
 
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from app import demo, migrate
 from app.auth import Role
+from app.cli_audit import audit_cli
 from app.cli_caseload import show_alerts, show_caseload, show_due
 from app.cli_database import (
     Addresses,
@@ -45,6 +46,7 @@ clinic_cli = typer.Typer(help="Clinics of this installation.", no_args_is_help=T
 token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_is_help=True)
 cli.add_typer(clinic_cli, name="clinic")
 cli.add_typer(token_cli, name="token")
+cli.add_typer(audit_cli, name="audit")
 cli.command("import")(import_forms)
 cli.command("caseload")(show_caseload)
 cli.command("due")(show_due)

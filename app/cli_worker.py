@@ -1,4 +1,4 @@
-"""`tidemark worker`: reminders, missed check-ins and webhooks, in a process that answers nobody."""
+"""`tidemark worker`: the trail's seal, reminders, missed check-ins, webhooks, in a process that answers nobody."""
 
 import asyncio
 import logging
@@ -16,6 +16,7 @@ import typer
 from app.cli_database import run_with_database
 from app.db import Database
 from app.delivery import Worker
+from app.services.audit_chain import Sealer
 from app.services.derivation import rederive
 from app.settings import Settings
 from app.webhook_address import parse_internal_hosts
@@ -35,7 +36,7 @@ def work(
     ] = 5.0,
     beside: Annotated[bool, typer.Option("--beside", hidden=True, help="End when standard input does.")] = False,
 ) -> None:
-    """Write reminders, notice missed check-ins, deliver webhooks. Several may run at once."""
+    """Seal the trail, write reminders, notice missed check-ins, deliver webhooks. Several may run at once."""
     settings = Settings()
 
     async def run(database: Database) -> None:
@@ -44,7 +45,7 @@ def work(
             _stop_with_input(stop)
         hosts = parse_internal_hosts(settings.webhook_internal_hosts)
         async with WebhookClient(hosts, settings.webhook_ca_file) as client:
-            worker = Worker(database, client, rederive, stop)
+            worker = Worker(database, client, rederive, Sealer(database), stop)
             await (worker.run_once() if once else worker.run(interval_seconds))
 
     run_with_database(run)

@@ -1,4 +1,4 @@
-"""The worker: what time makes due is written down, and what is written down is sent. Any number may run at once."""
+"""The worker: seals the trail, writes down what time makes due, and sends that. Any number may run at once."""
 
 import asyncio
 import logging
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from app.db import Database
 from app.errors import UnavailableError
+from app.services.audit_chain import Sealer
 from app.services.deliveries import Claim, Outcome, claim_next, record_outcome
 from app.services.reminders import Rederive, find_patients_with_misses, remind, settle_misses
 from app.services.upkeep import keep_up
@@ -35,6 +36,7 @@ class Worker:
     database: Database
     client: WebhookClient
     rederive: Rederive
+    sealer: Sealer
     stop: asyncio.Event
 
     async def run(self, interval_seconds: float) -> None:
@@ -76,8 +78,11 @@ class _Turn:
         self._ends_at = time.monotonic() + TURN_SECONDS
 
     async def take(self) -> int:
-        done = [await _tried(part) for part in (self._keep_up, self._remind, self._sweep)]
+        done = [await _tried(part) for part in (self._seal, self._keep_up, self._remind, self._sweep)]
         return sum(done) + await self._deliver()
+
+    async def _seal(self) -> int:
+        return await self._worker.sealer.take_turn(self._clinic_id)
 
     async def _keep_up(self) -> int:
         return await keep_up(self._worker.database, self._clinic_id)

@@ -1,5 +1,6 @@
 """Every setting, documented once. Nothing else reads the environment."""
 
+import base64
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_AUDIT_KEY_BYTES: Final = 32
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -60,6 +62,21 @@ class Settings(BaseSettings):
         description="Where people reach the service, `https://checkin.clinic.example`: check-in links begin with it. "
         "Unset: they are paths without a host.",
     )
+
+    audit_key: SecretStr | None = Field(
+        default=None,
+        description="Base64 of at least 32 random bytes, `openssl rand -base64 32`: signs the heads that "
+        "`tidemark audit head` prints and proves those given to `tidemark audit verify`. Unset: heads are not signed.",
+    )
+
+    @field_validator("audit_key")
+    @classmethod
+    def _sound_audit_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            decoded = base64.b64decode(key.get_secret_value(), validate=True)
+            if len(decoded) < _AUDIT_KEY_BYTES:
+                raise ValueError("write the Base64 of at least 32 random bytes")
+        return key
 
     @field_validator("public_url")
     @classmethod

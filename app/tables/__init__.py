@@ -8,7 +8,7 @@ from app.tables.base import Versioned
 from app.tables.clinics import ApiToken, Clinic, ClinicRules
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.schedules import ExpectedCheckIn, Schedule
-from app.tables.trail import AuditEvent, IdempotencyKey
+from app.tables.trail import AuditEvent, AuditLink, IdempotencyKey
 from app.tables.treatment import (
     AdverseEvent,
     EpisodeOfCare,
@@ -29,6 +29,7 @@ __all__ = [
     "ApiToken",
     "Assessment",
     "AuditEvent",
+    "AuditLink",
     "CheckInLink",
     "Clinic",
     "ClinicRules",
@@ -71,6 +72,7 @@ APPEND_ONLY: Final = frozenset(
         "notification",
         "idempotency_key",
         "audit_event",
+        "audit_link",
     }
 )
 # Tables that say nothing of their own: what they hold follows from the others and can be made anew from them.

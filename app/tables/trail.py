@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, Text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
@@ -22,9 +22,16 @@ class IdempotencyKey(SQLModel, table=True):
 
 
 class AuditEvent(SQLModel, table=True):
-    """Who did what to which, written in the transaction of the act."""
+    """Who did what to which, written in the transaction of the act.
+
+    Its columns are sealed by name: new ones may come if they can be NULL; none may go, be renamed or change its kind.
+    """
 
     __tablename__: ClassVar[Any] = "audit_event"
+    __table_args__ = (
+        Index("ix_audit_event_by_time", "clinic_id", "at", "id"),
+        Index("ix_audit_event_of_patient", "clinic_id", "subject_id", "at", "id"),
+    )
 
     clinic_id: UUID = Field(primary_key=True)
     id: UUID = Field(primary_key=True)
@@ -34,3 +41,19 @@ class AuditEvent(SQLModel, table=True):
     action: str = Field(sa_type=Text)  # patient.create, assessment.create
     subject_id: UUID | None  # patient
     resource_id: UUID
+
+
+class AuditLink(SQLModel, table=True):
+    """The place of one event in its clinic's chain, from 1 without gaps, and the hash that holds all up to it."""
+
+    __tablename__: ClassVar[Any] = "audit_link"
+    __table_args__ = (
+        UniqueConstraint("clinic_id", "event_id"),
+        CheckConstraint("number >= 1", name="number_from_one"),
+        CheckConstraint("octet_length(hash) = 32", name="hash_is_sha256"),
+    )
+
+    clinic_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    event_id: UUID
+    hash: bytes = Field(sa_type=LargeBinary)

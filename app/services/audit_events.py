@@ -1,0 +1,68 @@
+"""Reading the trail: of the clinic, and of one patient."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import tuple_
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.auth import Actor
+from app.paging import PageRequest
+from app.services.patients import get_patient
+from app.tables import AuditEvent, AuditLink
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """What is None is not asked for. `begins` belongs to the period, `ends` does not."""
+
+    actor_id: UUID | None = None
+    action: str | None = None
+    patient_id: UUID | None = None
+    begins: datetime | None = None
+    ends: datetime | None = None
+
+
+async def find_audit_events(
+    session: AsyncSession, actor: Actor, wanted: AuditFilter, page: PageRequest
+) -> list[tuple[AuditEvent, int | None]]:
+    """Newest first, each with its place in the chain once it has one; one row more than the page holds."""
+    events = await _find(session, actor, wanted, page)
+    query = select(AuditLink.event_id, AuditLink.number).where(
+        AuditLink.clinic_id == actor.clinic_id, col(AuditLink.event_id).in_([event.id for event in events])
+    )
+    numbers = dict((await session.exec(query)).all())
+    return [(event, numbers.get(event.id)) for event in events]
+
+
+async def find_accesses(
+    session: AsyncSession, actor: Actor, patient_id: UUID, page: PageRequest
+) -> Sequence[AuditEvent]:
+    """What was done about a patient, newest first; one row more than the page holds. Raises NotFoundError."""
+    await get_patient(session, actor, patient_id)
+    return await _find(session, actor, AuditFilter(patient_id=patient_id), page)
+
+
+async def _find(session: AsyncSession, actor: Actor, wanted: AuditFilter, page: PageRequest) -> Sequence[AuditEvent]:
+    query = select(AuditEvent).where(AuditEvent.clinic_id == actor.clinic_id, *_conditions(wanted, page))
+    query = query.order_by(col(AuditEvent.at).desc(), col(AuditEvent.id).desc()).limit(page.limit + 1)
+    return (await session.exec(query)).all()
+
+
+def _conditions(wanted: AuditFilter, page: PageRequest) -> Iterator[Any]:
+    if wanted.actor_id is not None:
+        yield AuditEvent.actor_id == wanted.actor_id
+    if wanted.action is not None:
+        yield AuditEvent.action == wanted.action
+    if wanted.patient_id is not None:
+        yield AuditEvent.subject_id == wanted.patient_id
+    if wanted.begins is not None:
+        yield col(AuditEvent.at) >= wanted.begins
+    if wanted.ends is not None:
+        yield col(AuditEvent.at) < wanted.ends
+    if page.after is not None:
+        yield tuple_(col(AuditEvent.at), col(AuditEvent.id)) < (page.after.at, page.after.id)
