@@ -1,7 +1,7 @@
 """JSON read strictly: what two parsers could read differently, or Postgres could not store, is refused.
 
-Refused: duplicate keys, NaN and Infinity, numbers that overflow, NUL, lone surrogates, deep nesting, other encodings
-than UTF-8. Messages never repeat the input.
+Refused: duplicate keys, NaN and Infinity, numbers that overflow, NUL, lone surrogates, deep nesting, too many values,
+other encodings than UTF-8. Messages never repeat the input.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 from app.errors import Fault, MalformedError
 
 MAX_DEPTH: Final = 12  # levels; the deepest body of the API has 4
+MAX_VALUES: Final = 50_000  # a full batch of the longest questionnaire has a third of them
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
@@ -19,6 +20,7 @@ _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 def parse(body: bytes) -> Any:
     """The value of a JSON text. Raises MalformedError."""
     _refuse_deep(body)
+    _refuse_many(body)
     try:
         value = json.loads(
             body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
@@ -45,6 +47,12 @@ def _refuse_deep(body: bytes) -> None:
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
             _refuse("too_deep", f"The body nests deeper than {MAX_DEPTH} levels.")
+
+
+def _refuse_many(body: bytes) -> None:
+    """Each value but the first of its list or object stands behind a comma."""
+    if body.count(b",") >= MAX_VALUES and _STRINGS.sub(b"", body).count(b",") >= MAX_VALUES:
+        _refuse("too_many_values", f"The body holds more than {MAX_VALUES} values.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
