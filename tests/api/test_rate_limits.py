@@ -300,6 +300,18 @@ async def test_slots_move_on_as_time_does(database: Database, clinic: Clinic) ->
         assert 0 <= usage.seconds <= SLOT_SECONDS + 1
 
 
+async def test_rates_are_counted_behind_a_pooler(address: PostgresAddress, clinic: Clinic) -> None:
+    """Where nothing may stick to a connection, the binding sticks to the statement's own transaction."""
+    database = Database(address.runtime_url, Settings(pool_size=1, database_pooler="transaction"))
+    await database.open()
+    try:
+        key = RateKey(clinic.clinic_id, RateKind.TOKEN, str(uuid4()))
+        assert [(await add_usage(database, key, 2)).total for _ in range(3)] == [2, 4, 6]
+        assert await database.fetch_alone("SELECT key FROM request_rate") == []
+    finally:
+        await database.close()
+
+
 async def test_old_rows_are_swept_and_new_ones_stay(database: Database, clinic: Clinic) -> None:
     """Whoever has sent nothing for a minute is forgotten."""
     keys = [RateKey(clinic.clinic_id, RateKind.TOKEN, name) for name in ("old", "new")]
