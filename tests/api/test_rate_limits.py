@@ -111,7 +111,8 @@ async def test_a_limit_holds_over_processes(address: PostgresAddress, token: str
         counted = Counter(status for told in await asyncio.gather(*calls) for status in told)
         assert set(counted) == {200, 429}
         assert limit <= counted[200] <= limit + 2 * limit // 50
-        assert [await statuses(client(token, host), 2) for client in clients] == [[429] * 2] * 2
+        again = [await statuses(client(token, host), 10) for client in clients]
+        assert counted[200] + sum(told.count(200) for told in again) <= limit + 2 * limit // 50
 
 
 async def test_a_limit_ends(
