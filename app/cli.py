@@ -118,6 +118,7 @@ def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: 
             access_log=False,
             log_level="warning",
             server_header=False,
+            proxy_headers=False,  # the application itself decides whom it believes
             timeout_graceful_shutdown=10,
         )
 

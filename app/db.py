@@ -99,9 +99,15 @@ class Database:
             return [row["clinic_id"] for row in await connection.fetch("SELECT clinic_id FROM clinic ORDER BY 1")]
 
     async def fetch_alone(self, statement: str, *values: Any) -> list[asyncpg.Record]:
-        """A single statement that is its own transaction and binds its clinic itself: one round trip."""
+        """A single statement that is its own transaction and binds its clinic itself: one round trip.
+
+        Behind a pooler it needs more: there the driver's two messages would reach two servers.
+        """
         async with self._bare_connection() as connection:
-            return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
+            if self._settings.database_pooler == "none":
+                return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
+            async with connection.transaction():
+                return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # same
 
     async def schema_revision(self) -> str | None:
         """The migration the database stands at, None before the first. Raises UnavailableError."""

@@ -1,5 +1,6 @@
 """What a router may ask for."""
 
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -14,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import paging, strict_json
 from app.auth import Actor, Permission, parse_token, require
+from app.client_address import sender
 from app.db import Database
 from app.errors import (
     Fault,
@@ -27,9 +29,13 @@ from app.errors import (
 from app.schemas.faults import invalid
 from app.schemas.fields import LATEST_CLOCK, DeviceTimestamp
 from app.services import tokens
+from app.services.rate_limits import FailedLogins, RateLimits
+from app.services.request_rates import NOBODY
 
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
 TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
+PROVEN_SECONDS: Final = 900.0  # a token proven so lately is asked about again even where others failed
+_ACTOR: Final = "tidemark.actor"  # in the scope of a request
 _KEY: Final = re.compile(r"[!-~]{1,255}")  # visible ASCII
 _ETAG: Final = re.compile(r'"([1-9][0-9]{0,4})"')  # ours are versions
 _TIME: Final[TypeAdapter[datetime]] = TypeAdapter(DeviceTimestamp)
@@ -46,7 +52,7 @@ async def _database(request: Request) -> Database:
 
 
 class TokenCache:
-    """Verified tokens of this process, each for at most a second."""
+    """Verified tokens of this process, each taken on trust for at most a second."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, Actor]] = {}
@@ -56,20 +62,48 @@ class TokenCache:
         checked_at, actor = self._known.get(token, (-TOKEN_CACHE_SECONDS, None))
         if actor is not None and now - checked_at < TOKEN_CACHE_SECONDS:
             return actor
-        self._known.pop(token, None)
-        actor = await tokens.get_actor(database, parse_token(token))
+        try:
+            actor = await tokens.get_actor(database, parse_token(token))
+        except UnauthenticatedError:
+            self._known.pop(token, None)
+            raise
         if len(self._known) >= TOKEN_CACHE_SIZE:
             self._known.clear()
         self._known[token] = (now, actor)
         return actor
 
+    def was_proven(self, token: str) -> bool:
+        proven_at, _ = self._known.get(token, (-math.inf, None))
+        return time.monotonic() - proven_at < PROVEN_SECONDS
+
 
 async def authenticate(request: Request) -> Actor:
-    """The caller behind the bearer token."""
+    """The caller behind the bearer token, asked for and counted once for each request."""
+    scope = request.scope
+    if (known := scope.get(_ACTOR)) is not None:
+        return cast("Actor", known)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise UnauthenticatedError("Send `Authorization: Bearer <token>`.")
-    return await cast("TokenCache", request.app.state.tokens).actor(database_of(request), token.strip())
+        raise UnauthenticatedError("Send `Authorization: Bearer <token>`.")  # as cheap as to refuse it for its rate
+    limits, database = cast("RateLimits", request.app.state.limits), database_of(request)
+    address = sender(scope["client"][0] if scope.get("client") else None)
+    await limits.of_addresses.take(database, NOBODY, address)
+    actor = await _proven(cast("TokenCache", request.app.state.tokens), limits.failed_logins, database, token, address)
+    await limits.of_tokens.take(database, actor.clinic_id, actor.token_id)
+    scope[_ACTOR] = actor
+    return actor
+
+
+async def _proven(known: TokenCache, failures: FailedLogins, database: Database, token: str, address: str) -> Actor:
+    """Where an address has failed too often, whoever shares it and was proven before goes on; nobody else is tried."""
+    if not known.was_proven(token):
+        failures.refuse_blocked(address)
+    try:
+        return await known.actor(database, token)
+    except UnauthenticatedError:
+        await failures.record(database, address)
+        raise
 
 
 def allowed(permission: Permission) -> Callable[..., Awaitable[Actor]]:

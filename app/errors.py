@@ -12,6 +12,7 @@ AppError
 ├── ConflictError              it contradicts what is stored
 ├── PreconditionRequiredError  a change that does not say which version it is based on
 ├── StaleError                 a change based on a version that is no longer the newest
+├── TooManyError               more than one caller's share: try again later
 ├── UnavailableError           try again in a moment
 └── DefectError                our own fault, in one part of what was asked
 """
@@ -79,6 +80,12 @@ class PreconditionRequiredError(AppError):
 
 class StaleError(AppError):
     pass
+
+
+class TooManyError(AppError):
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnavailableError(AppError):

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import openapi, problems
+from app.cross_origin import CrossOrigin
 from app.db import Database
 from app.deps import TokenCache
 from app.middleware import Envelope
@@ -34,6 +36,7 @@ from app.routers import (
     treatment_sessions,
     webhooks,
 )
+from app.services.rate_limits import RateLimits
 from app.settings import Settings
 
 DESCRIPTION = """\
@@ -73,7 +76,9 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         database = Database(database_url, settings)
         await database.open()
         app.state.database, app.state.tokens, app.state.settings = database, TokenCache(), settings
+        app.state.limits = RateLimits.of(settings)
         yield
+        await app.state.limits.table.close()
         await database.close()
 
     app = FastAPI(
@@ -91,7 +96,11 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         app.router.routes.extend(module.router.routes)
     problems.install(app)
     openapi.install(app)
-    app.add_middleware(Envelope)
+    if settings.cors_origins:
+        app.add_middleware(CrossOrigin, origins=settings.cors_origins.split(","))
+    app.add_middleware(Envelope, hsts_seconds=settings.hsts_seconds)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies)
     return app
 
 

@@ -52,6 +52,7 @@ WHERE: Final[Mapping[problems.Kind, str]] = {
     problems.KEY_REUSED: "write",
     problems.STALE: "change",
     problems.PRECONDITION_REQUIRED: "change",
+    problems.TOO_MANY: "secured",
     problems.INTERNAL: "operation",
     problems.UNAVAILABLE: "secured",
 }
@@ -64,7 +65,7 @@ HEADERS: Final = {
     "Idempotency-Replayed": "`true` when this is the answer to an earlier request with the same key or id.",
     "Link": 'Address of the next page, `rel="next"` (RFC 8288); absent on the last.',
 }
-_ERROR_HEADERS: Final = {"401": "WWW-Authenticate", "503": "Retry-After"}
+_ERROR_HEADERS: Final = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
 
 
 def install(app: FastAPI) -> None:

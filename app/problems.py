@@ -118,6 +118,14 @@ PRECONDITION_REQUIRED = Kind(
     "Send `If-Match` with the `ETag` you read.",
     "A change was sent without the version it is based on, so that it could undo somebody else's unseen.",
 )
+TOO_MANY = Kind(
+    "too-many",
+    429,
+    "Too many requests",
+    "Repeat after `Retry-After` seconds, and spread what you send; a write with the same id or Idempotency-Key.",
+    "This token or this address sent more requests in the last minute than this installation allows, or this address "
+    "sent too many tokens that are not valid. Nothing was done.",
+)
 INTERNAL = Kind(
     "internal",
     500,
@@ -145,6 +153,7 @@ CATALOGUE: Final[Mapping[type[AppError], Kind]] = {
     errors.KeyReusedError: KEY_REUSED,
     errors.PreconditionRequiredError: PRECONDITION_REQUIRED,
     errors.StaleError: STALE,
+    errors.TooManyError: TOO_MANY,
     errors.UnavailableError: UNAVAILABLE,
     errors.DefectError: INTERNAL,
 }
@@ -192,7 +201,7 @@ async def _from_app_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)  # noqa: S101  # registered for this class alone; narrows the type
     kind = CATALOGUE[type(error)]
     headers = {}
-    if isinstance(error, errors.UnavailableError):
+    if isinstance(error, errors.UnavailableError | errors.TooManyError):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, errors.UnauthenticatedError):
         headers["WWW-Authenticate"] = "Bearer"

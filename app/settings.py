@@ -1,6 +1,8 @@
 """Every setting, documented once. Nothing else reads the environment."""
 
 import base64
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -10,6 +12,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _AUDIT_KEY_BYTES: Final = 32
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 class Settings(BaseSettings):
@@ -48,6 +55,31 @@ class Settings(BaseSettings):
     max_batch_body_bytes: int = Field(
         default=1_048_576, ge=1_024, description="Largest request body of a batch of check-ins."
     )
+    rate_per_token: int = Field(
+        default=6_000, ge=0, le=10_000_000, description="Requests a minute that one token may send; 0: no limit."
+    )
+    rate_per_address: int = Field(
+        default=6_000, ge=0, le=10_000_000, description="Requests a minute that one address may send; 0: no limit."
+    )
+    failed_logins_per_address: int = Field(
+        default=10, ge=0, le=1_000, description="Wrong tokens a minute that one address may send; 0: no limit."
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses and networks of the reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are "
+        "believed, `10.0.0.0/8,::1`, separated by commas. Unset: nobody's.",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may call the API from a browser, `https://app.clinic.example`, separated by "
+        "commas. Unset: none.",
+    )
+    hsts_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=63_072_000,
+        description="How long browsers shall insist on TLS, sent as `Strict-Transport-Security`. 0: it is not sent.",
+    )
     webhook_internal_hosts: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9.:\[\], -]*$",
@@ -77,6 +109,19 @@ class Settings(BaseSettings):
             if len(decoded) < _AUDIT_KEY_BYTES:
                 raise ValueError("write the Base64 of at least 32 random bytes")
         return key
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _sound_proxies(cls, proxies: str) -> str:
+        """A network that is none would be trusted by nobody, and be noticed by nobody."""
+        return ",".join(str(ip_network(proxy)) for proxy in _listed(proxies))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _sound_origins(cls, origins: str) -> str:
+        """Exact ones: neither `*` nor `null`, which everybody could be."""
+        if not all(_ORIGIN.fullmatch(origin) for origin in _listed(origins)):
+            raise ValueError("write https://host or https://host:port, in small letters")
+        return ",".join(_listed(origins))
 
     @field_validator("public_url")
     @classmethod

@@ -15,12 +15,13 @@ START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 15.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second, the unit of /proc
 _PROC: Final = Path("/proc")
+_LIMITS: Final = dict.fromkeys(("TIDEMARK_RATE_PER_TOKEN", "TIDEMARK_RATE_PER_ADDRESS"), "10000000")  # kept, never met
 
 
 @contextmanager
 def listening(command: Sequence[str], port: int, environment: Mapping[str, str]) -> Iterator[int]:
     """Runs a server for as long as it is needed; gives its process id once it takes connections."""
-    process = subprocess.Popen([sys.executable, *command], env={**os.environ, **environment})
+    process = subprocess.Popen([sys.executable, *command], env={**os.environ, **_LIMITS, **environment})
     try:
         _await_port(process, port)
         yield process.pid

@@ -41,7 +41,10 @@ def address(postgres: EmbeddedPostgres) -> PostgresAddress:
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(data_dir=tmp_path_factory.mktemp("data"))
+    """Without limits on rates: all tests come from one address within minutes. Those of limits make their own."""
+    return Settings(
+        data_dir=tmp_path_factory.mktemp("data"), rate_per_token=0, rate_per_address=0, failed_logins_per_address=0
+    )
 
 
 @pytest.fixture(scope="session")

@@ -150,14 +150,13 @@ def test_what_calls_out_is_not_what_answers() -> None:
 
 
 def test_compose_has_no_default_secret() -> None:
-    """Every value taken from the environment is demanded, and a missing one says what to do."""
+    """Every secret taken from the environment is demanded, and a missing one says what to do; the rest is off."""
     variables = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE)
-    assert {name for name, _ in variables} == {
-        "TIDEMARK_ADMIN_PASSWORD",
-        "TIDEMARK_OWNER_PASSWORD",
-        "TIDEMARK_APP_PASSWORD",
-    }
-    assert [name for name, rest in variables if not re.fullmatch(r":\?set .{10,}", rest)] == []
+    secrets = {"TIDEMARK_ADMIN_PASSWORD", "TIDEMARK_OWNER_PASSWORD", "TIDEMARK_APP_PASSWORD"}
+    others = {"TIDEMARK_TRUSTED_PROXIES", "TIDEMARK_CORS_ORIGINS", "TIDEMARK_HSTS_SECONDS"}
+    assert {name for name, _ in variables} == secrets | others
+    assert [name for name, rest in variables if name in secrets and not re.fullmatch(r":\?set .{10,}", rest)] == []
+    assert {rest for name, rest in variables if name in others} == {":-", ":-0"}
     assert re.findall(r"PASSWORD: (?!\$\{)\S+|://\w+:(?!\$\{)\S+@", COMPOSE) == []
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import MalformedError
-from app.strict_json import MAX_DEPTH, parse
+from app.strict_json import MAX_DEPTH, MAX_GROUPS, MAX_VALUES, parse
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 VALUES = st.recursive(
@@ -51,6 +51,9 @@ def test_everything_sound_reads_back_equal(value: object, escaped: bool) -> None
         (b"[" * 500 + b"]" * 500, "too_deep"),
         (b'{"a":' * 500 + b"1" + b"}" * 500, "too_deep"),
         (b"[" * 100_000, "too_deep"),
+        (b"[" + b"0," * 50_000 + b"0]", "too_many_values"),
+        (b"[" + b"[]," * 5_000 + b"{}]", "too_many_values"),
+        (b"{" + b'"a":0,' * 50_000 + b'"b":0}', "too_many_values"),
     ],
 )
 def test_unsound_bodies_are_refused(body: bytes, code: str) -> None:
@@ -66,6 +69,14 @@ def test_the_depth_allowed_is_the_depth_refused_less_one() -> None:
     assert parse(deepest) is not None
     with pytest.raises(MalformedError):
         parse(b"[" + deepest + b"]")
+
+
+def test_as_many_values_as_allowed_are_read() -> None:
+    """Commas in strings do not count."""
+    body = b"[" + b"0," * (MAX_VALUES - 1) + b'"' + b"," * 1_000 + b'"]'
+    assert len(parse(body)) == MAX_VALUES
+    groups = b"[" + b"{}," * (MAX_GROUPS - 2) + b'["' + b"[" * 1_000 + b'"]]'
+    assert len(parse(groups)) == MAX_GROUPS - 1
 
 
 def test_hostile_bodies_cost_little() -> None:

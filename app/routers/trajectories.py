@@ -114,8 +114,9 @@ async def get_trajectory_picture(
 
 
 def _validators(content: str) -> dict[str, str]:
+    """For programs that keep a picture themselves. Browsers shall keep nothing of a patient."""
     etag = f'"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'
-    return {"ETag": etag, "Cache-Control": "private, no-cache"}
+    return {"ETag": etag, "Cache-Control": "no-store"}
 
 
 def _is_known(etag: str, if_none_match: str | None) -> bool:

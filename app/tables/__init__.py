@@ -7,6 +7,7 @@ from app.tables.assessments import Assessment
 from app.tables.base import Versioned
 from app.tables.clinics import ApiToken, Clinic, ClinicRules
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
+from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
 from app.tables.trail import AuditEvent, AuditLink, IdempotencyKey
 from app.tables.treatment import (
@@ -42,6 +43,7 @@ __all__ = [
     "Observation",
     "Patient",
     "PatientTimeZone",
+    "RequestRate",
     "Schedule",
     "Standing",
     "SuitabilityChecklist",

@@ -1,6 +1,10 @@
 """Bodies no client should send: the right 4xx on every write route, nothing stored, nothing echoed."""
 
+import gzip
+import json
+import time
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -63,6 +67,52 @@ async def test_endless_body_is_cut_off(api: Api, route: str) -> None:
     answer = await api.http.post(route, content=endless(), headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
     assert sent < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{" + b",".join(b'"%d":1' % number for number in range(300_000)) + b"}", 413),
+        (b'{"assessments":[' + b",".join([b"0"] * 500_000) + b"]}", 400),
+        (b'{"assessments":[{' + b",".join(b'"%d":1' % number for number in range(90_000)) + b"}]}", 400),
+        (b'{"assessments":[' + b",".join([b"[]"] * 300_000) + b"]}", 400),
+        (b'{"assessments":[' + b",".join([b"[]"] * 4_000) + b"]}", 422),
+        (b"[" * 100_000, 400),
+        (b'{"assessments":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400),
+        (gzip.compress(b"[" * 100_000_000), 400),
+    ],
+    ids=[
+        "300,000 keys",
+        "500,000 values",
+        "90,000 keys",
+        "300,000 rows",
+        "4,000 rows",
+        "100,000 deep",
+        "closed again",
+        "gzip",
+    ],
+)
+async def test_a_hostile_batch_costs_less_than_an_honest_one(api: Api, body: bytes, status: int) -> None:
+    """Refused in less CPU time than five hundred sound forms take, whatever its size."""
+    patient_id = await api.add_patient()
+    form = {"patient_id": patient_id, "instrument": "phq-9", "responses": [1] * 9, "taken_at": "2026-03-02T09:00:00Z"}
+    batch = json.dumps({"assessments": [form | {"id": str(uuid4())} for _ in range(500)]}).encode()
+    stored, honest = await sent(api, batch)
+    assert (stored.status_code, len(stored.json()["outcomes"])) == (200, 500)
+    refused, hostile = await sent(api, body)
+    assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json")
+    assert len(refused.content) < 2_000
+    assert hostile < honest
+
+
+async def sent(api: Api, body: bytes) -> tuple[httpx2.Response, float]:
+    """With the CPU seconds of this process, the application's among them."""
+    headers = {"Content-Type": "application/json"}
+    if body.startswith(b"\x1f\x8b"):
+        headers["Content-Encoding"] = "gzip"
+    begun = time.process_time()
+    answer = await api.http.post("/v1/assessments/batch", content=body, headers=headers)
+    return answer, time.process_time() - begun
 
 
 async def test_unknown_paths_and_methods_are_problems_too(anonymous: httpx2.AsyncClient) -> None:

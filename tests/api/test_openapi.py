@@ -225,12 +225,12 @@ def test_every_error_is_a_problem(operation: Operation) -> None:
 
 @each_secured
 def test_secured_operations_declare_how_they_refuse(operation: Operation) -> None:
-    """401 and 403 everywhere; 404 where something is named; 400, 413, 415, 422 where something is sent.
+    """401, 403 and 429 everywhere; 404 where something is named; 400, 413, 415, 422 where something is sent.
 
     412 and 428 where a change says what it is based on.
     """
     declared = set(operation.entry["responses"])
-    assert declared >= {"401", "403", "500", "503"}
+    assert declared >= {"401", "403", "429", "500", "503"}
     assert operation.entry["security"]
     if "{" in operation.path:
         assert declared >= {"404", "422"}
@@ -239,7 +239,8 @@ def test_secured_operations_declare_how_they_refuse(operation: Operation) -> Non
     if any(parameter["name"] == "If-Match" for parameter in operation.entry.get("parameters", [])):
         assert declared >= {"412", "428"}
     assert "WWW-Authenticate" in operation.entry["responses"]["401"]["headers"]
-    assert "Retry-After" in operation.entry["responses"]["503"]["headers"]
+    for status in ("429", "503"):
+        assert "Retry-After" in operation.entry["responses"][status]["headers"]
 
 
 def test_every_change_says_what_it_is_based_on() -> None:

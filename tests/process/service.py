@@ -22,12 +22,15 @@ from app.postgres_watchdog import recorded_postmaster, running_postmaster
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+UNLIMITED = dict.fromkeys(
+    ("TIDEMARK_RATE_PER_TOKEN", "TIDEMARK_RATE_PER_ADDRESS", "TIDEMARK_FAILED_LOGINS_PER_ADDRESS"), "0"
+)
 
 
 def plain_environment(**settings: str) -> dict[str, str]:
-    """Nothing of the outer process's settings, only these."""
+    """Nothing of the outer process's settings, only these; no limits on rates, for all tests come from one address."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEMARK_", "MAKE"))}
-    return outer | {"COLUMNS": "200", "NO_COLOR": "1"} | settings
+    return outer | {"COLUMNS": "200", "NO_COLOR": "1"} | UNLIMITED | settings
 
 
 def free_port() -> int:

@@ -1,7 +1,8 @@
-"""The patience with a head that does not come to an end. Its bounds of size are tested over real sockets."""
+"""The patience with a head or a body that has no end. Their bounds of size are tested over real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from uvicorn import Config
@@ -15,8 +16,11 @@ pytestmark = pytest.mark.anyio
 PATIENCE_SECONDS = 0.3
 
 
-async def answer(_scope: object, _receive: object, send: object) -> None:
-    await asyncio.sleep(2 * PATIENCE_SECONDS)  # the patience is with the head alone, not with the answer
+async def answer(scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: object) -> None:
+    if scope["method"] == "POST":
+        while (message := await receive())["type"] == "http.request" and message["more_body"]:
+            pass
+    await asyncio.sleep(2 * PATIENCE_SECONDS)  # the patience is with what is sent to us alone, not with the answer
     await send({"type": "http.response.start", "status": 204, "headers": []})  # type: ignore[operator]  # ASGI
     await send({"type": "http.response.body", "body": b""})  # type: ignore[operator]  # same
 
@@ -24,6 +28,7 @@ async def answer(_scope: object, _receive: object, send: object) -> None:
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(http_protocol, "MAX_HEAD_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(http_protocol, "MAX_BODY_SECONDS", PATIENCE_SECONDS)
     config = Config(answer, http=BoundedProtocol, lifespan="off", log_level="critical", timeout_keep_alive=30)
     config.load()
     server = await asyncio.get_running_loop().create_server(
@@ -49,6 +54,29 @@ async def test_a_whole_head_has_time(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in range(2):
         writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.startswith(b"HTTP/1.1 204 ")
+    writer.close()
+
+
+@pytest.mark.parametrize("begun", [b"", b"half of"])
+async def test_a_slow_body_is_not_waited_for(port: int, begun: bytes) -> None:
+    """After a whole head: nothing more, or half of what was announced."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n" + begun)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(), PATIENCE_SECONDS / 2)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
+async def test_a_whole_body_has_time(port: int) -> None:
+    """Sent in two pieces, twice on one connection: the patience with one body does not end the next."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(2):
+        writer.write(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 8\r\n\r\nhalf")
+        await asyncio.sleep(PATIENCE_SECONDS / 3)
+        writer.write(b"half")
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         assert head.startswith(b"HTTP/1.1 204 ")
     writer.close()

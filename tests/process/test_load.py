@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 TWINS = 40  # parallel sends of one form
 FORMS = 50
 WRITERS = 60  # check-ins that meet the locked table; far more than there are connections
+READERS = 60  # of one patient, likewise
 SLACK_SECONDS = 1.5  # for two busy cores, on top of what the settings promise
 
 
@@ -87,6 +88,33 @@ async def test_a_locked_table_is_a_quick_503(site: Site, stored: Database, owner
             answer = await http.post("/v1/assessments", json=form)
             assert (answer.status_code, "Idempotency-Replayed" in answer.headers) == (201, False)
     assert await ids_of(site, stored) == sorted(str(form["id"]) for form in forms)
+
+
+async def test_a_full_pool_is_a_quick_503(site: Site, owner: asyncpg.Connection) -> None:
+    """Sixty slow readers on the smaller pool: who gets no connection is told so soon, and nobody else feels it.
+
+    Those that hold one wait for their lock, two seconds; all others give up after one.
+    """
+    settings = Settings()
+    holders = 2 * settings.orm_pool_size  # of two workers
+    path = f"/v1/patients/{site.patient_id}"
+    async with site.client() as http:
+        async with owner.transaction():
+            await owner.execute("LOCK TABLE patient IN ACCESS EXCLUSIVE MODE")
+            readers = [asyncio.create_task(timed(http, "GET", path)) for _ in range(READERS)]
+            await asyncio.sleep(0.3)
+            alive = [await timed(http, "GET", "/livez") for _ in range(10)]
+            unconcerned = [await timed(http, "GET", "/v1/instruments") for _ in range(10)]
+            refused = await asyncio.gather(*readers)
+        after = [await timed(http, "GET", path) for _ in range(10)]
+    assert {answer.status_code for answer, _ in refused} == {503}
+    assert all(answer.headers["Retry-After"] for answer, _ in refused)
+    taken = sorted(seconds for _, seconds in refused)
+    assert taken[-1] < settings.lock_timeout_ms / 1000 + SLACK_SECONDS
+    assert taken[READERS - holders - 1] < settings.pool_wait_seconds + SLACK_SECONDS
+    for told in (alive, unconcerned, after):
+        assert {answer.status_code for answer, _ in told} == {200}
+        assert statistics.median(seconds for _, seconds in told) < 0.25
 
 
 @pytest.fixture

@@ -128,6 +128,8 @@ async def test_what_is_not_http_is_400(service: Service, site: Site, raw: bytes)
         answer = await asyncio.wait_for(reader.read(), 20)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/problem+json\r\n" in answer
+    assert b"x-content-type-options: nosniff\r\n" in answer
+    assert b"x-request-id: " in answer
     await assert_well(site)
 
 
