@@ -109,6 +109,7 @@ class Settings(BaseSettings):
             if len(decoded) < _AUDIT_KEY_BYTES:
                 raise ValueError("write the Base64 of at least 32 random bytes")
         return key
+
     @field_validator("trusted_proxies")
     @classmethod
     def _sound_proxies(cls, proxies: str) -> str:

@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "20261121_1130"
-down_revision = "20261121_1000"
+down_revision = "20261121_1100"
 branch_labels = None
 depends_on = None
 
