@@ -34,7 +34,7 @@ def run(stage: Stage, _: Path, plan: Plan, console: Console, rows: int = ROWS) -
     for name, fact in asyncio.run(machine_facts(stage)).items():
         console.print(f"[bold]{name}[/bold]: {fact}", highlight=False)
     port = free_port()
-    serve = ["-c", "from app.cli import main; main()", "serve", f"--port={port}"]
+    serve = ["-c", "from app.cli import main; main()", "serve", f"--port={port}", "--no-worker"]
     environment = {"TIDEMARK_DATABASE_URL": stage.address.runtime_url}
     with listening(serve, port, environment) as process, closing(Sender(stage, port)) as sender:
         for size in SIZES:  # a warm-up

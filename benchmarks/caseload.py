@@ -106,7 +106,7 @@ def run(stage: Stage, bin_dir: Path, plan: Plan, console: Console, patients: int
         console.print(f"[bold]{name}[/bold]: {fact}", highlight=False)
     large = asyncio.run(fill(stage.address, patients))
     port = free_port()
-    serve = ["-c", "from app.cli import main; main()", "serve", f"--port={port}"]
+    serve = ["-c", "from app.cli import main; main()", "serve", f"--port={port}", "--no-worker"]
     with listening(serve, port, {"TIDEMARK_DATABASE_URL": stage.address.runtime_url}) as process:
         rounds = [_round(stage, large, bin_dir / "pgbench", (process, port), plan) for _ in range(plan.rounds)]
     console.print(_table(rounds, large))

@@ -67,7 +67,7 @@ def _cases(stage: Stage, bin_dir: Path) -> Iterator[tuple[Case, ...]]:
     """Both servers stay up all the time; the idle one costs nothing, and none is measured cold."""
     service_port, plain_port = free_port(), free_port()
     environment = {"TIDEMARK_DATABASE_URL": stage.address.runtime_url}
-    serve = ["-c", "from app.cli import main; main()", "serve", f"--port={service_port}"]
+    serve = ["-c", "from app.cli import main; main()", "serve", f"--port={service_port}", "--no-worker"]
     plain = ["-m", "uvicorn", "benchmarks.plain_sqlmodel:app", f"--port={plain_port}"]
     quiet = ["--no-access-log", "--log-level=warning", "--no-server-header"]
     with (

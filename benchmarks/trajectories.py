@@ -50,7 +50,7 @@ def run(stage: Stage, _: Path, plan: Plan, console: Console) -> list[Round]:
     patients = dict(zip(SIZES, stage.patients[:: len(stage.patients) // len(SIZES)], strict=False))
     asyncio.run(_add_forms(stage, patients))
     port = free_port()
-    serve = ["-c", "from app.cli import main; main()", "serve", f"--port={port}"]
+    serve = ["-c", "from app.cli import main; main()", "serve", f"--port={port}", "--no-worker"]
     with listening(serve, port, {"TIDEMARK_DATABASE_URL": stage.address.runtime_url}) as process:
         _round(stage, process, port, patients)  # a warm-up
         rounds = [_round(stage, process, port, patients) for _ in range(plan.rounds)]

@@ -109,6 +109,8 @@ SOUND: Final[dict[str, Sound]] = {
     "list_adverse_event_versions": Sound(),
     "list_alerts": Sound(query={"patient_id": _PATIENT}),
     "get_alert_latency": Sound(),
+    "list_audit_events": Sound(query={"patient_id": _PATIENT}),
+    "list_accesses": Sound(),
     "get_alert": Sound(),
     "list_suitability_checklists": Sound(),
     "get_suitability_checklist": Sound(),

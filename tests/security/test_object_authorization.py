@@ -27,16 +27,16 @@ MAY_ALSO: dict[Role, set[str]] = {
     Role.PATIENT: {
         "list_instruments", "get_instrument_by_reference", "score_without_storing", "submit_assessment", "submit_batch",
         "list_assessments", "get_assessment", "list_assessment_versions", "amend_assessment", "get_trajectory",
-        "get_trajectory_picture", "list_due_of_patient",
+        "get_trajectory_picture", "list_due_of_patient", "list_accesses",
     },
 }  # fmt: skip
 BY_LINK_ALONE = MAY_ALSO[Role.LINK]
 BY_ADMIN_ALONE = {
     "amend_clinic_rules", "create_suitability_checklist", "amend_suitability_checklist", "create_threshold",
     "retire_threshold", "create_webhook", "list_webhooks", "get_webhook", "rotate_webhook_secret", "disable_webhook",
-    "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery",
+    "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery", "list_audit_events",
 }  # fmt: skip
-BY_PERSONS_ALONE = {"amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert"}
+BY_PERSONS_ALONE = {"amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses"}
 
 
 def test_every_role_may_what_is_meant() -> None:
