@@ -120,16 +120,20 @@ async def kill_meanwhile(service: Service, load: Load, site: Site, stored: Datab
 async def frozen_worker(service: Service, load: Load, site: Site, stored: Database) -> int:
     """One stopped between a commit and its answer, which is a moment that nobody hits by chance; else anyone."""
     for _ in range(AIMS):
-        pid = random.choice(service.workers())
-        with suppress(ProcessLookupError, UnavailableError):
-            os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(0.01)
-            committed = await ids_of(site, stored)
-            await asyncio.sleep(0.05)  # for what the other worker has committed to be answered
-            if committed - load.before - told(load.forms):
-                return pid
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+        pid, is_hit = random.choice(service.workers()), False
+        try:
+            with suppress(ProcessLookupError, UnavailableError):
+                os.kill(pid, signal.SIGSTOP)
+                await asyncio.sleep(0.01)
+                committed = await ids_of(site, stored)
+                await asyncio.sleep(0.05)  # for what the other worker has committed to be answered
+                is_hit = bool(committed - load.before - told(load.forms))
+        finally:  # whatever happens, nobody is left frozen
+            if not is_hit:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+        if is_hit:
+            return pid
         await asyncio.sleep(random.uniform(0, 0.02))
     return random.choice(service.workers())
 
