@@ -73,7 +73,9 @@ def running_receiver(directory: Path, name: str = "localhost") -> Iterator[Recei
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(length := int(self.headers["content-length"]))
+            if len(body) < length:
+                return  # the sender was killed in the middle of it: no message came
             one = Received(self.path, self.headers, body)
             receiver.received.append(one)
             answer = receiver.answer(one)

@@ -8,9 +8,10 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -68,17 +69,21 @@ class Course:
 async def treated(http: httpx2.AsyncClient, patient_id: str, course: Course) -> None:
     """Episode, schedule, and the doses: those held, and one to come."""
     body: dict[str, Any] = {"modality": "ketamine_assisted_psychotherapy", "opened_at": course.begun.isoformat()}
-    episode = (await told_by(http.post(f"/v1/patients/{patient_id}/episodes", json=body)))["id"]
-    await told_by(http.put(f"/v1/episodes/{episode}/schedule", json={"protocol": "kap-standard"}))
+    episode = (await told_by(partial(http.post, f"/v1/patients/{patient_id}/episodes", json=body)))["id"]
+    await told_by(partial(http.put, f"/v1/episodes/{episode}/schedule", json={"protocol": "kap-standard"}))
     for after in course.doses + course.planned:
         at = (course.begun + after).isoformat()
         given = {"medicine": "ketamine_racemic", "route": "intravenous", "dose_mg": 35, "started_at": at}
         body = {"kind": "dosing", "scheduled_at": at} | (given if after in course.doses else {})
-        await told_by(http.post(f"/v1/episodes/{episode}/treatment-sessions", json=body))
+        await told_by(partial(http.post, f"/v1/episodes/{episode}/treatment-sessions", json=body))
 
 
-async def told_by(call: Any) -> dict[str, Any]:
-    answer = await call
+async def told_by(call: Callable[[], Awaitable[httpx2.Response]]) -> dict[str, Any]:
+    """The service may still be coming back from what the test before did to it; a 503 is safe to repeat."""
+    answer, tries = await call(), 1
+    while answer.status_code == 503 and tries < 40:
+        await asyncio.sleep(0.25)
+        answer, tries = await call(), tries + 1
     assert answer.status_code in (200, 201), answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -166,7 +171,7 @@ async def everything(site: Site, course: Course) -> dict[str, Any]:
     async with site.client() as http:
 
         async def ask(path: str, **asked: Any) -> dict[str, Any]:
-            return await told_by(http.get(path, params=asked))
+            return await told_by(partial(http.get, path, params=asked))
 
         seen["forms"] = (await ask("/v1/assessments", **of_patient))["data"]
         seen["versions"] = [await ask(f"/v1/assessments/{form['id']}/history") for form in seen["forms"]]
@@ -240,7 +245,8 @@ async def test_a_month_offline_changes_nothing(
     async with site.client() as http, other_site.client() as other_http:
         await treated(other_http, other_site.patient_id, course)
         for form in forms:
-            await told_by(other_http.post("/v1/assessments", json=form | {"patient_id": other_site.patient_id}))
+            body = form | {"patient_id": other_site.patient_id}
+            await told_by(partial(other_http.post, "/v1/assessments", json=body))
         if treated_first:
             await treated(http, site.patient_id, course)
         mine = [form | {"patient_id": site.patient_id} for form in forms]
