@@ -98,7 +98,7 @@ def _show(state: DemoState, out: Console, address: str) -> None:
         "",
         *(f"  {role:<11}{token}" for role, token in state.tokens.items()),
         "",
-        "Paste this into another terminal, then try the three lines of the README, or these:",
+        "Paste this into another terminal, then try the lines of the README, or these:",
         "",
         f"  export TIDEMARK={address}",
         f"  export TOKEN={state.tokens[Role.CLINICIAN]}",

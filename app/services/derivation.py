@@ -21,12 +21,12 @@ from app.scoring.treatment import NO_COURSE, Dose, usual_baseline
 from app.scoring.worse_after_dose import FormPoint
 from app.services.alert_states import RaisedAlert, find_alerts_of_forms, raise_alerts, reconcile_alerts
 from app.services.clinic_rules import rules_of
-from app.services.expected_check_ins import ExpectedState, FilledForm, reconcile_expected
+from app.services.expected_check_ins import FilledForm, reconcile_expected
 from app.services.histories import History, find_histories
 from app.services.locks import lock_patient
 from app.services.newest_forms import Course, judge_newest
 from app.services.patient_records import PatientRecord, find_records
-from app.services.patient_treatments import find_treatments
+from app.services.patient_treatments import PatientTreatment, find_treatments
 from app.services.scored_assessments import ScoredAssessment
 from app.services.standings import StandingRow, reconcile_standings, standing_row, store_standings
 
@@ -35,13 +35,24 @@ _OF_ONE_FORM = frozenset({AlertKind.CRITICAL_ITEM, AlertKind.CRITICAL_ITEM_RISE}
 
 async def rederive(
     connection: asyncpg.Connection, clinic_id: UUID, patient_ids: Collection[UUID], now: datetime
-) -> dict[UUID, PatientRecord]:
-    """Makes what is derived of these patients anew, and returns the records it was made of.
+) -> None:
+    """Makes what is derived of these patients anew. The caller holds their locks and has written what changed."""
+    histories = await find_histories(connection, clinic_id, patient_ids, now)
+    treatments = await find_treatments(connection, clinic_id, patient_ids)
+    await _make_anew(connection, clinic_id, patient_ids, histories, treatments, now)
 
-    The caller holds the patients' locks and has written what changed.
-    """
-    records = await find_records(connection, clinic_id, patient_ids, now)
-    expected = await _expect(connection, clinic_id, records, now)
+
+async def _make_anew(
+    connection: asyncpg.Connection,
+    clinic_id: UUID,
+    patient_ids: Collection[UUID],
+    histories: Mapping[UUID, History],
+    treatments: Mapping[UUID, PatientTreatment],
+    now: datetime,
+) -> None:
+    records = await find_records(connection, clinic_id, patient_ids, histories)
+    forms = {patient: tuple(_filled(record)) for patient, record in records.items()}
+    expected = await reconcile_expected(connection, clinic_id, records, treatments, forms, now)
     in_a_row = (await rules_of(connection, clinic_id)).missed_in_a_row if any(expected.values()) else 1
     causes = {
         patient: (
@@ -53,7 +64,6 @@ async def rederive(
     await reconcile_alerts(connection, clinic_id, causes, now)
     standings = {patient: tuple(_standings(record, now)) for patient, record in records.items()}
     await reconcile_standings(connection, clinic_id, standings)
-    return records
 
 
 async def rederive_patient(session: AsyncSession, actor: Actor, patient_id: UUID, now: datetime) -> None:
@@ -86,18 +96,10 @@ async def follow(
         causes[patient] += found.causes
     raised = await raise_alerts(connection, clinic_id, causes, now)
     if anew:
-        await rederive(connection, clinic_id, anew, now)
+        await _make_anew(connection, clinic_id, anew, histories, planned, now)
         watched = [form.id for form in forms if form.patient_id in anew]
         raised |= await find_alerts_of_forms(connection, clinic_id, watched)
     return histories, raised
-
-
-async def _expect(
-    connection: asyncpg.Connection, clinic_id: UUID, records: Mapping[UUID, PatientRecord], now: datetime
-) -> dict[UUID, tuple[ExpectedState, ...]]:
-    treatments = await find_treatments(connection, clinic_id, records)
-    forms = {patient: tuple(_filled(record)) for patient, record in records.items()}
-    return await reconcile_expected(connection, clinic_id, records, treatments, forms, now)
 
 
 def _filled(record: PatientRecord) -> Iterator[FilledForm]:

@@ -18,6 +18,7 @@ from app.schemas.episodes import EpisodeChange, EpisodeContent, EpisodeCreate
 from app.services import versions
 from app.services.clock import future_faults
 from app.services.derivation import rederive_patient
+from app.services.locks import lock_episode
 from app.services.patients import get_patient
 from app.tables import EpisodeOfCare, TreatmentSession
 
@@ -49,7 +50,7 @@ async def amend_episode(
     """The next version, and whether this was a repeat of an earlier call."""
     if await versions.is_replayed(session, actor, "episode.amend", episode_id, based_on, change, key):
         return await versions.get_version(session, EpisodeOfCare, actor, episode_id, based_on + 1), True
-    await versions.lock_episode(session, episode_id)
+    await lock_episode(session, episode_id)
     current = await versions.get_unchanged(session, EpisodeOfCare, actor, episode_id, based_on)
     content = versions.changed(EpisodeContent, versions.stored(current, EpisodeContent), change)
     now = datetime.now(UTC)

@@ -7,13 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
+from app.db import driver_connection
 from app.errors import KeyReusedError
-from app.tables import IdempotencyKey
 
 
 def fingerprint(operation: str, content: dict[str, Any]) -> bytes:
@@ -21,41 +19,9 @@ def fingerprint(operation: str, content: dict[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps([operation, content], sort_keys=True).encode()).digest()
 
 
-async def claim_key(
-    session: AsyncSession, actor: Actor, key: str, content: bytes, resource_id: UUID, at: datetime
-) -> UUID:
-    """The resource this key stands for: `resource_id` when the key is new, else the first one's.
-
-    A parallel twin waits here until the first has committed. Raises KeyReusedError for other content.
-    """
-    claim = insert(IdempotencyKey).values(
-        clinic_id=actor.clinic_id,
-        principal_id=actor.token_id,
-        key=key,
-        fingerprint=content,
-        resource_id=resource_id,
-        created_at=at,
-    )
-    taken = await session.exec(claim.on_conflict_do_nothing().returning(col(IdempotencyKey.resource_id)))
-    if taken.first() is not None:
-        return resource_id
-    stored = (
-        await session.exec(
-            select(IdempotencyKey).where(
-                IdempotencyKey.clinic_id == actor.clinic_id,
-                IdempotencyKey.principal_id == actor.token_id,
-                IdempotencyKey.key == key,
-            )
-        )
-    ).one()
-    if stored.fingerprint != content:
-        raise KeyReusedError("This Idempotency-Key was used for other content.")
-    return stored.resource_id
-
-
 _CLAIM = """
 INSERT INTO idempotency_key (clinic_id, principal_id, key, fingerprint, resource_id, created_at)
-VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING resource_id
 """
 _CLAIMED = (
     "SELECT fingerprint, resource_id FROM idempotency_key WHERE clinic_id = $1 AND principal_id = $2 AND key = $3"
@@ -65,9 +31,20 @@ _CLAIMED = (
 async def claim_on(
     connection: asyncpg.Connection, actor: Actor, key: str, content: bytes, resource_id: UUID, at: datetime
 ) -> UUID:
-    """As `claim_key`, on a raw connection."""
-    await connection.execute(_CLAIM, actor.clinic_id, actor.token_id, key, content, resource_id, at)
+    """The resource this key stands for: `resource_id` when the key is new, else the first one's.
+
+    A parallel twin waits here until the first has committed. Raises KeyReusedError for other content.
+    """
+    if await connection.fetchval(_CLAIM, actor.clinic_id, actor.token_id, key, content, resource_id, at) is not None:
+        return resource_id
     stored = await connection.fetchrow(_CLAIMED, actor.clinic_id, actor.token_id, key)
     if stored["fingerprint"] != content:
         raise KeyReusedError("This Idempotency-Key was used for other content.")
     return UUID(bytes=stored["resource_id"].bytes)
+
+
+async def claim_key(
+    session: AsyncSession, actor: Actor, key: str, content: bytes, resource_id: UUID, at: datetime
+) -> UUID:
+    """The same in a session's transaction."""
+    return await claim_on(await driver_connection(session), actor, key, content, resource_id, at)

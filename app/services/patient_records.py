@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +11,7 @@ import asyncpg
 from app.scoring.model import Instrument, Point, Validity
 from app.scoring.registry import get_instrument
 from app.scoring.worse_after_dose import FormPoint
-from app.services.histories import History, find_histories
+from app.services.histories import History
 
 # Of a row `form` of `assessment`, with the clinic as $1: whether it counts, as the newest version of a form that was
 # not entered in error. Read from the history index alone but for the rare corrections, which have their own.
@@ -38,10 +37,9 @@ class PatientRecord:
 
 
 async def find_records(
-    connection: asyncpg.Connection, clinic_id: UUID, patient_ids: Collection[UUID], now: datetime
+    connection: asyncpg.Connection, clinic_id: UUID, patient_ids: Collection[UUID], histories: Mapping[UUID, History]
 ) -> dict[UUID, PatientRecord]:
     """One for each patient asked for, also for those of whom nothing is known."""
-    histories = await find_histories(connection, clinic_id, patient_ids, now)
     rows = await connection.fetch(_FORMS, clinic_id, list(patient_ids))
     forms = {patient: _by_instrument(mine) for patient, mine in groupby(rows, key=lambda row: row["patient_id"])}
     return {id_: PatientRecord(histories.get(id_, ()), forms.get(id_, {})) for id_ in patient_ids}

@@ -19,7 +19,7 @@ from app.services import versions
 from app.services.clinic_rules import rules_of
 from app.services.derivation import rederive_patient
 from app.services.episodes import get_episode
-from app.services.locks import lock_patient
+from app.services.locks import lock_episode, lock_patient
 from app.tables import EpisodeOfCare, Schedule
 
 
@@ -27,7 +27,7 @@ async def put_schedule(
     session: AsyncSession, actor: Actor, episode_id: UUID, content: SchedulePut, based_on: int | None, key: str | None
 ) -> tuple[Schedule, bool]:
     """The next version, the first where there is none, and whether this was a repeat of an earlier call."""
-    await versions.lock_episode(session, episode_id, shared=True)
+    await lock_episode(session, episode_id, shared=True)
     episode = await get_episode(session, actor, episode_id)
     asked = {"id": str(episode_id), "based_on": based_on, **content.model_dump(mode="json")}
     if await versions.find_replayed(session, actor, "schedule.put", asked, key, new_id()):

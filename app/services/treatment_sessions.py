@@ -14,6 +14,7 @@ from app.schemas.treatment_sessions import TreatmentSessionChange, TreatmentSess
 from app.services import session_rules, versions
 from app.services.derivation import rederive_patient
 from app.services.episodes import get_episode
+from app.services.locks import lock_episode
 from app.services.suitability import ScreenInForce, Standing, find_screens, standing_at
 from app.tables import EpisodeOfCare, TreatmentSession
 
@@ -30,7 +31,7 @@ async def record_treatment_session(
     session: AsyncSession, actor: Actor, episode_id: UUID, sent: TreatmentSessionCreate, key: str | None
 ) -> tuple[SessionInView, bool]:
     """The session, and whether this was a repeat of an earlier call."""
-    await versions.lock_episode(session, episode_id, shared=True)
+    await lock_episode(session, episode_id, shared=True)
     episode = await get_episode(session, actor, episode_id)
     now, new = datetime.now(UTC), new_id()
     asked = {"episode_id": str(episode_id), **sent.model_dump(mode="json")}
@@ -57,7 +58,7 @@ async def amend_treatment_session(
     if await versions.is_replayed(session, actor, "treatment_session.amend", id_, based_on, change, key):
         return await _as_recorded(session, actor, id_, based_on + 1), True
     current = await versions.get_unchanged(session, TreatmentSession, actor, id_, based_on)
-    await versions.lock_episode(session, current.episode_id, shared=True)
+    await lock_episode(session, current.episode_id, shared=True)
     episode = await get_episode(session, actor, current.episode_id)
     before = versions.stored(current, TreatmentSessionContent)
     content = session_rules.settled(versions.changed(TreatmentSessionContent, before, change))

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import func, tuple_
+from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
@@ -199,13 +199,3 @@ def refuse(faults: Sequence[Fault]) -> None:
     """Raises InvalidError if there are any."""
     if faults:
         raise refusal(faults)
-
-
-async def lock_episode(session: AsyncSession, episode_id: UUID, *, shared: bool = False) -> None:
-    """Until the end of the transaction; shared by those who write sessions, alone for who changes the episode.
-
-    So neither slips past the other's check that sessions lie inside their episode. To lock rows instead would take the
-    right to update them.
-    """
-    lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
-    await session.exec(select(lock(func.hashtextextended(str(episode_id), 0))))
