@@ -1,8 +1,8 @@
 """Who is calling, and what each role may do.
 
 A token is `tmk_<clinic id and token id>_<secret>`, that of a check-in link begins with `tml_`. It names its clinic so
-that even the look-up of the token runs under that clinic's row-level security; only the SHA-256 of the 256-bit secret
-is stored.
+that even the look-up of the token runs under that clinic's row-level security; of the 256-bit secret only
+a hash keyed by the clinic is stored.
 """
 
 import base64
@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from app.crypto import keyed_hash
 from app.errors import ForbiddenError, UnauthenticatedError
 
 _SECRET_BYTES: Final = 32
@@ -124,14 +125,14 @@ class TokenParts:
     secret: bytes
     kind: TokenKind
 
-    def matches(self, secret_hash: bytes) -> bool:
-        return hmac.compare_digest(hash_secret(self.secret), secret_hash)
+    def matches(self, secret_hash: bytes, key: bytes) -> bool:
+        return hmac.compare_digest(hash_secret(self.secret, key), secret_hash)
 
 
 def new_token(clinic_id: UUID, token_id: UUID, kind: TokenKind = TokenKind.API) -> tuple[str, bytes]:
-    """A fresh token for its holder, and the hash to store."""
+    """A fresh token for its holder, and the secret in it, to be stored as a hash."""
     secret = secrets.token_bytes(_SECRET_BYTES)
-    return f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", hash_secret(secret)
+    return f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", secret
 
 
 def parse_token(token: str) -> TokenParts:
@@ -142,9 +143,9 @@ def parse_token(token: str) -> TokenParts:
     return TokenParts(UUID(bytes=ids[:16]), UUID(bytes=ids[16:]), secret, TokenKind(prefix))
 
 
-def hash_secret(secret: bytes) -> bytes:
+def hash_secret(secret: bytes, key: bytes) -> bytes:
     """No slow hash: the secret is 256 random bits, there is nothing to guess."""
-    return hashlib.sha256(secret).digest()
+    return keyed_hash(key, hashlib.sha256(secret).digest())
 
 
 def require(actor: Actor, permission: Permission) -> None:

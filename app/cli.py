@@ -30,6 +30,7 @@ from app.cli_database import (
     with_open_database,
 )
 from app.cli_import import import_forms
+from app.cli_keys import keys_cli
 from app.cli_worker import work, worker_beside
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgresError
@@ -37,6 +38,7 @@ from app.errors import AppError, InvalidError
 from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
 from app.services import clinics
+from app.services.data_keys import check_keys
 from app.settings import Settings
 
 cli = typer.Typer(
@@ -47,6 +49,7 @@ token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_
 cli.add_typer(clinic_cli, name="clinic")
 cli.add_typer(token_cli, name="token")
 cli.add_typer(audit_cli, name="audit")
+cli.add_typer(keys_cli, name="keys")
 cli.command("import")(import_forms)
 cli.command("caseload")(show_caseload)
 cli.command("due")(show_due)
@@ -84,7 +87,9 @@ def run_demo(
         raise InvalidError("The demo brings its own Postgres: unset TIDEMARK_DATABASE_URL.")
     refuse_taken_port(host, port)
     with database_addresses(settings) as addresses:
-        asyncio.run(demo.prepare(addresses.runtime, settings, addresses.data_dir, out, f"http://{host}:{port}"))
+        asyncio.run(
+            demo.prepare(addresses.runtime, addresses.settings, addresses.data_dir, out, f"http://{host}:{port}")
+        )
         listen(addresses, host, port, workers=1, beside=True)
 
 
@@ -101,10 +106,13 @@ def refuse_taken_port(host: str, port: int) -> None:
 
 
 def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: bool) -> None:
-    """Worker processes learn the address from the environment, where other users cannot read it."""
+    """Worker processes learn address and keys from the environment, where other users cannot read it."""
     os.environ["TIDEMARK_DATABASE_URL"] = addresses.runtime
+    if addresses.settings.master_keys is not None:
+        os.environ["TIDEMARK_MASTER_KEYS"] = addresses.settings.master_keys.get_secret_value()
     with database_told_plainly():
-        faults = asyncio.run(with_open_database(addresses.runtime, Settings(), Database.runtime_role_faults))
+        faults = asyncio.run(with_open_database(addresses, Database.runtime_role_faults))
+        asyncio.run(with_open_database(addresses, check_keys))
     refuse_unsafe_role(faults)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what uvicorn passes on when it has come to rest
     with worker_beside() if beside else nullcontext():
@@ -135,7 +143,7 @@ def refuse_unsafe_role(faults: list[str]) -> None:
 def migrate_database() -> None:
     """Bring the database to the newest revision, as its owner."""
     with database_addresses(Settings()) as addresses:
-        migrate_plainly(addresses.owner)
+        migrate_plainly(addresses.owner, addresses.settings)
     out.print(f"The database is at revision {migrate.head_revision()}.")
 
 

@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.errors import UnavailableError
+from app.crypto import KeyRing, MasterKeys
+from app.errors import InvalidError, UnavailableError
 from app.settings import Settings
 
 RUNTIME_ROLE: Final = "tidemark_runtime"
@@ -36,6 +37,18 @@ class Database:
         self._settings = settings
         self._pool: asyncpg.Pool | None = None
         self._engine = _engine(url, settings)
+        self._keys: KeyRing | None = None
+
+    @property
+    def keys(self) -> KeyRing:
+        """What opens the texts that are sealed in it. Raises InvalidError without a master key."""
+        if self._keys is None:
+            if self._settings.master_keys is None:
+                raise InvalidError(
+                    "Set TIDEMARK_MASTER_KEYS: what names people is sealed with it. `tidemark keys new` makes one."
+                )
+            self._keys = KeyRing(MasterKeys.parse(self._settings.master_keys.get_secret_value()))
+        return self._keys
 
     @property
     def patience_seconds(self) -> float:
@@ -62,7 +75,7 @@ class Database:
 
         Committed on leaving, rolled back on an error.
         """
-        info = {"clinic_id": clinic_id, "patient_id": patient_id}
+        info = {"clinic_id": clinic_id, "patient_id": patient_id, "keys": self.keys}
         session = AsyncSession(self._engine, expire_on_commit=False, info=info)
         with _passing_troubles():
             async with session, session.begin():
@@ -140,6 +153,11 @@ async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
     """The raw connection of a session's own transaction, for SQL that the hot paths use too."""
     proxied = await (await session.connection()).get_raw_connection()
     return proxied.driver_connection
+
+
+def ring_of(session: AsyncSession) -> KeyRing:
+    ring: KeyRing = session.info["keys"]
+    return ring
 
 
 def _binding(clinic_id: UUID, patient_id: UUID | None) -> str:

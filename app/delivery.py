@@ -120,7 +120,7 @@ class _Turn:
         async with self._claiming:
             busy = [id_ for id_, number in self._under_way.items() if number >= DELIVERIES_TO_ONE_WEBHOOK]
             async with self._worker.database.connection(self._clinic_id) as connection:
-                claim = await claim_next(connection, self._clinic_id, busy)
+                claim = await claim_next(connection, self._worker.database.keys, self._clinic_id, busy)
             if claim is not None:
                 self._under_way[claim.webhook_id] += 1
         return claim

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.crypto import MasterKeys
+
 _AUDIT_KEY_BYTES: Final = 32
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
@@ -95,11 +97,25 @@ class Settings(BaseSettings):
         "Unset: they are paths without a host.",
     )
 
+    master_keys: SecretStr | None = Field(
+        default=None,
+        description="Base64 of 32 random bytes, as `tidemark keys new` makes it: what the keys of patients and clinics "
+        "are wrapped with. Older ones behind it, separated by commas, still unwrap. Without it nothing sealed can be "
+        "read: keep a copy away from the database. Unset with the private Postgres: made once, kept in the data "
+        "directory.",
+    )
     audit_key: SecretStr | None = Field(
         default=None,
         description="Base64 of at least 32 random bytes, `openssl rand -base64 32`: signs the heads that "
         "`tidemark audit head` prints and proves those given to `tidemark audit verify`. Unset: heads are not signed.",
     )
+
+    @field_validator("master_keys")
+    @classmethod
+    def _sound_master_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None:
+            MasterKeys.parse(keys.get_secret_value())
+        return keys
 
     @field_validator("audit_key")
     @classmethod

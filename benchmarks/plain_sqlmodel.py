@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event
 from app.auth import Actor, Role, parse_token
+from app.crypto import KeyRing, MasterKeys
 from app.ids import new_id
 from app.schemas.assessments import ArrivalAnswer, AssessmentAnswer, AssessmentSubmit, ContextAnswer
 from app.schemas.fields import offset_minutes
@@ -27,6 +28,7 @@ from app.schemas.instruments import ScoreAnswer
 from app.scoring import get_instrument, score
 from app.scoring.episode import Episode, place
 from app.scoring.treatment import Dose
+from app.services.data_keys import get_token_key
 from app.tables import ApiToken, Assessment, EpisodeOfCare, TreatmentSession
 
 engine = create_async_engine(
@@ -34,6 +36,7 @@ engine = create_async_engine(
     connect_args={"server_settings": {"role": "tidemark_runtime", "jit": "off"}},
 )
 app = FastAPI()
+ring = KeyRing(MasterKeys.parse(os.environ["TIDEMARK_MASTER_KEYS"]))
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
@@ -44,13 +47,19 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 SessionDep = Annotated[AsyncSession, Depends(get_session)]
 
 
+async def token_key(session: AsyncSession, clinic_id: UUID) -> bytes:
+    connection = (await (await session.connection()).get_raw_connection()).driver_connection
+    return await get_token_key(connection, ring, clinic_id)
+
+
 async def get_actor(
     session: SessionDep, credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]
 ) -> Actor:
     parts = parse_token(credentials.credentials)
     await session.exec(text("SELECT set_config('app.clinic_id', :id, true)"), params={"id": str(parts.clinic_id)})  # type: ignore[call-overload]  # text is accepted, its type is not
     token = await session.get(ApiToken, (parts.clinic_id, parts.token_id))
-    if token is None or token.revoked_at is not None or not parts.matches(token.secret_hash):
+    key = await token_key(session, parts.clinic_id)
+    if token is None or token.revoked_at is not None or not parts.matches(token.secret_hash, key):
         raise HTTPException(401)
     return Actor(parts.clinic_id, parts.token_id, Role(token.role))
 

@@ -42,7 +42,7 @@ def own(postgres: EmbeddedPostgres) -> Iterator[PostgresAddress]:
 @pytest.fixture
 def on_database(own: PostgresAddress, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs work on the database that the commands are told of."""
-    for name in [name for name in os.environ if name.startswith("TIDEMARK_")]:
+    for name in [name for name in os.environ if name.startswith("TIDEMARK_") and name != "TIDEMARK_MASTER_KEYS"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", own.runtime_url)
 

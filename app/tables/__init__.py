@@ -4,8 +4,8 @@ from typing import Final
 
 from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
-from app.tables.base import Versioned
-from app.tables.clinics import ApiToken, Clinic, ClinicRules
+from app.tables.base import Sealed, Versioned, sealed_columns
+from app.tables.clinics import ApiToken, Clinic, ClinicRules, DataKey
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
@@ -34,6 +34,7 @@ __all__ = [
     "CheckInLink",
     "Clinic",
     "ClinicRules",
+    "DataKey",
     "Delivery",
     "Derivation",
     "EpisodeOfCare",
@@ -45,6 +46,7 @@ __all__ = [
     "PatientTimeZone",
     "RequestRate",
     "Schedule",
+    "Sealed",
     "Standing",
     "SuitabilityChecklist",
     "SuitabilityScreen",
@@ -52,6 +54,7 @@ __all__ = [
     "TreatmentSession",
     "Versioned",
     "Webhook",
+    "sealed_columns",
 ]
 
 # Tables the runtime role may only add to and read; what else it may do is granted in the migrations.
@@ -59,7 +62,6 @@ APPEND_ONLY: Final = frozenset(
     {
         "clinic",
         "clinic_rules",
-        "patient",
         "patient_time_zone",
         "assessment",
         "episode",

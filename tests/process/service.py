@@ -17,11 +17,13 @@ from typing import IO
 
 import httpx2
 
+from app.crypto import new_master_key
 from app.postgres_watchdog import recorded_postmaster, running_postmaster
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+MASTER_KEY = new_master_key()  # of all tests of this run
 UNLIMITED = dict.fromkeys(
     ("TIDEMARK_RATE_PER_TOKEN", "TIDEMARK_RATE_PER_ADDRESS", "TIDEMARK_FAILED_LOGINS_PER_ADDRESS"), "0"
 )
@@ -30,7 +32,8 @@ UNLIMITED = dict.fromkeys(
 def plain_environment(**settings: str) -> dict[str, str]:
     """Nothing of the outer process's settings, only these; no limits on rates, for all tests come from one address."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEMARK_", "MAKE"))}
-    return outer | {"COLUMNS": "200", "NO_COLOR": "1"} | UNLIMITED | settings
+    keys = {"TIDEMARK_MASTER_KEYS": MASTER_KEY}
+    return outer | {"COLUMNS": "200", "NO_COLOR": "1"} | UNLIMITED | keys | settings
 
 
 def free_port() -> int:

@@ -175,7 +175,8 @@ async def test_a_failed_transaction_leaves_no_clinic_behind(address: PostgresAdd
             async with database.connection(clinic.clinic_id) as connection:
                 await connection.execute("SELECT 1 / 0")
         assert await database.fetch_alone("SELECT * FROM clinic") == []
-        patient = Patient(clinic_id=clinic.clinic_id, id=uuid4(), external_ref=None, created_at=clinic.created_at)
+        unnamed = {"identifiers": None, "ref_index": None}
+        patient = Patient(clinic_id=clinic.clinic_id, id=uuid4(), created_at=clinic.created_at, **unnamed)
         with pytest.raises(ZeroDivisionError):
             await _add_and_fail(database, patient)
         async with database.session(clinic.clinic_id) as session:
