@@ -105,6 +105,32 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
 }
 
 
+class Purpose(StrEnum):
+    """Why somebody looks or writes, as they say themselves: HL7's general purposes of use, spelt out."""
+
+    TREATMENT = "treatment"
+    PAYMENT = "payment"
+    OPERATIONS = "operations"
+    PATIENT_REQUEST = "patient_request"
+    RESEARCH = "research"
+    PUBLIC_HEALTH = "public_health"
+    LEGAL = "legal"
+    EMERGENCY = "emergency"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from and why, for the trail; all None on the command line and in the worker."""
+
+    address: str | None = None  # of an IPv6 household its network
+    request_id: UUID | None = None
+    purpose: Purpose | None = None
+    emergency_id: UUID | None = None  # the emergency access it was made under
+
+
+NOWHERE: Final = Origin()
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """The authenticated caller; bound to one clinic, and to one patient where it is one or stands for one."""
@@ -113,6 +139,7 @@ class Actor:
     token_id: UUID
     role: Role
     patient_id: UUID | None = None
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from app.tables.clinics import ApiToken, Clinic, ClinicRules
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
-from app.tables.trail import AuditEvent, AuditLink, IdempotencyKey
+from app.tables.trail import AuditEvent, AuditLink, AuditSubject, IdempotencyKey
 from app.tables.treatment import (
     AdverseEvent,
     EpisodeOfCare,
@@ -31,6 +31,7 @@ __all__ = [
     "Assessment",
     "AuditEvent",
     "AuditLink",
+    "AuditSubject",
     "CheckInLink",
     "Clinic",
     "ClinicRules",
@@ -75,6 +76,7 @@ APPEND_ONLY: Final = frozenset(
         "idempotency_key",
         "audit_event",
         "audit_link",
+        "audit_subject",
     }
 )
 # Tables that say nothing of their own: what they hold follows from the others and can be made anew from them.
