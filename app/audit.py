@@ -38,7 +38,8 @@ def record_event(
     session: AsyncSession, actor: Actor, action: str, *, at: datetime, subject_id: UUID | None, resource_id: UUID
 ) -> None:
     """A write."""
-    session.add(AuditEvent(**_columns(actor, action, at), subject_id=subject_id, resource_id=resource_id))
+    event = _columns(actor, action, at) | {"emergency_id": actor.emergency_about(subject_id)}
+    session.add(AuditEvent(**event, subject_id=subject_id, resource_id=resource_id))
 
 
 async def record_read(
@@ -64,6 +65,7 @@ async def record_read(
         "rows": rows,
         "filter": None if asked is None else written(asked),
         "subjects_digest": digest_of(patients) if len(patients) > 1 else None,
+        "emergency_id": actor.emergency_about(*patients),
     }
     connection = await driver_connection(on) if isinstance(on, AsyncSession) else on
     await _add(connection, event, patients if alone is None else ())
@@ -104,7 +106,6 @@ def _columns(actor: Actor, action: str, at: datetime) -> dict[str, Any]:
         "address": origin.address,
         "purpose": origin.purpose,
         "outcome": Outcome.DONE,
-        "emergency_id": origin.emergency_id,
     }
 
 

@@ -67,6 +67,11 @@ class Permission(StrEnum):
     ANSWER_BY_LINK = "check-ins:answer"
     READ_WEBHOOKS = "webhooks:read"
     WRITE_WEBHOOKS = "webhooks:write"
+    READ_CARE_TEAMS = "care-teams:read"
+    WRITE_CARE_TEAMS = "care-teams:write"
+    OPEN_EMERGENCY_ACCESS = "emergency-accesses:open"
+    READ_EMERGENCY_ACCESSES = "emergency-accesses:read"
+    END_EMERGENCY_ACCESS = "emergency-accesses:end"
     READ_AUDIT = "audit:read"
     READ_ACCESSES = "accesses:read"
 
@@ -100,6 +105,11 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.ANSWER_BY_LINK: frozenset({Role.LINK}),
     Permission.READ_WEBHOOKS: _ADMIN,
     Permission.WRITE_WEBHOOKS: _ADMIN,
+    Permission.READ_CARE_TEAMS: _ADMIN,
+    Permission.WRITE_CARE_TEAMS: _ADMIN,
+    Permission.OPEN_EMERGENCY_ACCESS: frozenset({Role.CLINICIAN}),
+    Permission.READ_EMERGENCY_ACCESSES: _STAFF,
+    Permission.END_EMERGENCY_ACCESS: _STAFF,
     Permission.READ_AUDIT: _ADMIN,
     Permission.READ_ACCESSES: _STAFF | {Role.PATIENT},
 }
@@ -125,7 +135,6 @@ class Origin:
     address: str | None = None  # of an IPv6 household its network
     request_id: UUID | None = None
     purpose: Purpose | None = None
-    emergency_id: UUID | None = None  # the emergency access it was made under
 
 
 NOWHERE: Final = Origin()
@@ -139,7 +148,19 @@ class Actor:
     token_id: UUID
     role: Role
     patient_id: UUID | None = None
+    hidden: frozenset[UUID] = frozenset()  # restricted patients of other care teams
+    emergencies: tuple[tuple[UUID, UUID], ...] = ()  # restricted patients in view all the same, each with the access
     origin: Origin = NOWHERE
+
+    def sees(self, patient_id: UUID) -> bool:
+        """Whether this patient of the clinic is there for this caller. Postgres asks the same of each row."""
+        if self.role in {Role.PATIENT, Role.LINK}:
+            return patient_id == self.patient_id
+        return self.role is not Role.RESEARCHER and patient_id not in self.hidden
+
+    def emergency_about(self, *patient_ids: UUID | None) -> UUID | None:
+        """The emergency access by which this caller sees one of these patients, if it is by one."""
+        return next((access for patient, access in self.emergencies if patient in patient_ids), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,10 @@
 """The only place that opens or commits a transaction, and the only one that says whom it is for.
 
 Two pools on one database: raw asyncpg for the hot paths, SQLAlchemy for the rest. Both log in as the runtime role,
-which owns nothing and bypasses nothing, and both bind the clinic to the transaction, never to the connection.
+which owns nothing and bypasses nothing, and both bind whom it is for to the transaction, never to the connection.
+
+A transaction of a request is its caller's: it is given the actor. One that is given a clinic's id is the system's own,
+and sees all of that clinic: a test counts who may.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -18,10 +21,18 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.auth import Actor, Role
 from app.errors import UnavailableError
 from app.settings import Settings
 
 RUNTIME_ROLE: Final = "tidemark_runtime"
+
+# Of which patient a transaction sees rows, where no single one is meant. They are UUIDs, which no patient has, so that
+# a policy that knows of neither shows nothing.
+NO_PATIENT: Final = UUID(int=0)
+NOT_HIDDEN: Final = UUID(int=2**128 - 1)  # all but those named in `app.hidden_patients`
+
+Whom = Actor | UUID  # who asks; or the clinic for which the system itself works
 
 # What a wait may cure: lost connections, shutdowns, time limits, locks, full disks, too many connections, and tables
 # that the migration has yet to make.
@@ -57,34 +68,30 @@ class Database:
             await self._pool.close()
 
     @asynccontextmanager
-    async def session(self, clinic_id: UUID, patient_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
-        """One transaction of one clinic, or of one of its patients, through SQLModel.
-
-        Committed on leaving, rolled back on an error.
-        """
-        info = {"clinic_id": clinic_id, "patient_id": patient_id}
-        session = AsyncSession(self._engine, expire_on_commit=False, info=info)
+    async def session(self, whom: Whom) -> AsyncIterator[AsyncSession]:
+        """One transaction through SQLModel. Committed on leaving, rolled back on an error."""
+        session = AsyncSession(self._engine, expire_on_commit=False, info={"binding": _binding(whom)})
         with _passing_troubles():
             async with session, session.begin():
                 yield session
 
     @asynccontextmanager
-    async def connection(self, clinic_id: UUID, patient_id: UUID | None = None) -> AsyncIterator[asyncpg.Connection]:
-        """One transaction of one clinic, or of one of its patients, on a raw connection."""
+    async def connection(self, whom: Whom) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction on a raw connection."""
         async with self._bare_connection() as connection, connection.transaction():
-            await connection.execute(_binding(clinic_id, patient_id))
+            await connection.execute("; ".join(_binding(whom)))
             yield connection
 
     @asynccontextmanager
-    async def locked(self, clinic_id: UUID, lock_keys: Iterable[int]) -> AsyncIterator[asyncpg.Connection]:
-        """One transaction of one clinic that holds these advisory locks, begun in a single round trip.
+    async def locked(self, whom: Whom, lock_keys: Iterable[int]) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction that holds these advisory locks, begun in a single round trip.
 
         What is read afterwards was written by whoever held them before.
         """
-        locks = "".join(f"; SELECT pg_advisory_xact_lock({key})" for key in sorted(set(lock_keys)))
+        locks = (f"SELECT pg_advisory_xact_lock({key})" for key in sorted(set(lock_keys)))
         async with self._bare_connection() as connection:
             try:
-                await connection.execute(f"BEGIN; {_binding(clinic_id, None)}{locks}")
+                await connection.execute("; ".join(["BEGIN", *_binding(whom), *locks]))
                 yield connection
             except BaseException:
                 if not connection.is_closed():
@@ -142,12 +149,27 @@ async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
     return proxied.driver_connection
 
 
-def _binding(clinic_id: UUID, patient_id: UUID | None) -> str:
-    """Whom a transaction is for. UUIDs and nothing else are put into the statement."""
-    if not all(isinstance(id_, UUID) for id_ in (clinic_id, patient_id or clinic_id)):
+def _binding(whom: Whom) -> list[str]:
+    """Whom a transaction is for, as statements. UUIDs and nothing else are put into them."""
+    clinic_id, hidden = (whom.clinic_id, whom.hidden) if isinstance(whom, Actor) else (whom, frozenset())
+    patient_id = _patient_in_view(whom) if isinstance(whom, Actor) else None
+    if not all(isinstance(id_, UUID) for id_ in (clinic_id, patient_id or clinic_id, *hidden)):
         raise TypeError("a transaction is for one clinic or one patient, named by UUIDs")
-    of_patient = "" if patient_id is None else f"; SET LOCAL app.patient_id = '{patient_id}'"
-    return f"SET LOCAL app.clinic_id = '{clinic_id}'{of_patient}"
+    statements = [f"SET LOCAL app.clinic_id = '{clinic_id}'"]
+    if patient_id is not None:
+        statements.append(f"SET LOCAL app.patient_id = '{patient_id}'")
+    if patient_id == NOT_HIDDEN:
+        statements.append(f"SET LOCAL app.hidden_patients = '{{{','.join(map(str, hidden))}}}'")
+    return statements
+
+
+def _patient_in_view(actor: Actor) -> UUID | None:
+    """None for whoever may see all of the clinic. One who stands for a patient, and for none, sees none."""
+    if actor.role in {Role.PATIENT, Role.LINK}:
+        return actor.patient_id or NO_PATIENT
+    if actor.role is Role.RESEARCHER:
+        return NO_PATIENT
+    return NOT_HIDDEN if actor.hidden else None
 
 
 _ROLE_CHECK = """
@@ -205,8 +227,8 @@ async def _nothing_to_reset(_: asyncpg.Connection) -> None:
 
 
 @event.listens_for(Session, "after_begin")
-def _bind_clinic(session: Session, _: SessionTransaction, connection: Connection) -> None:
-    for setting in _binding(session.info["clinic_id"], session.info["patient_id"]).split("; "):
+def _bind(session: Session, _: SessionTransaction, connection: Connection) -> None:
+    for setting in session.info["binding"]:
         connection.exec_driver_sql(setting)  # one at a time, because the driver prepares what SQLAlchemy sends
 
 

@@ -155,7 +155,7 @@ def _declares_permission(route: APIRoute) -> bool:
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     """The request's one transaction. With scope="function" it is committed before the answer leaves."""
     actor: Actor = request.state.actor
-    async with database_of(request).session(actor.clinic_id, actor.patient_id) as session:
+    async with database_of(request).session(actor) as session:
         yield session
 
 

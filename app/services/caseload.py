@@ -33,7 +33,7 @@ async def find_caseload(database: Database, actor: Actor, request: CaseloadReque
     instrument = known_instrument(request.instrument, "query/instrument")
     as_of, place = _where(actor, request)
     query = CaseloadQuery(request, instrument, place)
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         found = await connection.fetch(
             query.text, actor.clinic_id, instrument.id, as_of, request.limit + 1, *query.values
         )

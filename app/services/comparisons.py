@@ -93,7 +93,7 @@ async def get_comparison(
         return PatientComparison(own.instrument, None, baseline, None, None)
     if not isinstance(baseline, Baseline):
         return PatientComparison(own.instrument, own.episode.id, baseline, None, None)
-    async with database.connection(actor.clinic_id) as connection:
+    async with database.connection(actor) as connection:
         modality = await connection.fetchval(_MODALITY, actor.clinic_id, UUID(own.episode.id))
         courses = await _find_courses(connection, actor.clinic_id, modality, own.instrument.id, now)
     mine = _own_course(str(patient_id), modality, own, baseline)

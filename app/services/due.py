@@ -66,7 +66,7 @@ class DueFilter:
 async def find_due_of_patient(
     database: Database, actor: Actor, patient_id: UUID, statuses: Collection[str], now: datetime
 ) -> DueOfPatient:
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         rows = await connection.fetch(_OF_PATIENT, actor.clinic_id, now, patient_id)
         if not rows and not await connection.fetchval(_PATIENT_EXISTS, actor.clinic_id, patient_id):
             raise NotFoundError("There is no such patient.")
@@ -79,7 +79,7 @@ async def find_due(
 ) -> Sequence[asyncpg.Record]:
     """First to close first; one more than the page holds, if there is one."""
     statement, values = due_sql(actor, wanted, page, now)
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
 
 

@@ -162,7 +162,7 @@ async def _store_each(
     database: Database, actor: Actor, entries: Sequence[Entry], claim: tuple[str, bytes] | None
 ) -> tuple[list[Outcome], bool]:
     """What Postgres refused as a whole: every row for itself, so that the poisoned one stands alone."""
-    async with database.connection(actor.clinic_id) as connection:
+    async with database.connection(actor) as connection:
         is_repeat = await _claim_batch(connection, actor, claim)
     outcomes: list[Outcome] = []
     for entry in entries:
@@ -276,7 +276,7 @@ def _decision(
     entry: Entry, by_key: tuple[bytes, UUID] | None, by_id: Mapping[UUID, bytes], fact: Mapping[str, Any]
 ) -> _Settled:
     form = entry.form
-    if not fact["patient_known"] or entry.actor.patient_id not in {None, form.patient_id}:
+    if not fact["patient_known"] or not entry.actor.sees(form.patient_id):
         return NotFoundError("There is no such patient.")
     if by_key is not None and by_key[0] != entry.content:
         return KeyReusedError("This Idempotency-Key was used for other content.")
@@ -322,7 +322,7 @@ def _values(entry: Entry) -> tuple[Any, ...]:
         origin.request_id,
         origin.address,
         origin.purpose,
-        origin.emergency_id,
+        entry.actor.emergency_about(form.patient_id),
     )
 
 

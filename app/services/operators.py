@@ -26,6 +26,6 @@ async def get_operator(database: Database, clinic_id: UUID) -> Actor:
 
 async def find_references(database: Database, actor: Actor, patient_ids: Iterable[UUID]) -> dict[UUID, str]:
     """What the clinic itself calls these patients; one without a reference is left out."""
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         rows = await connection.fetch(_REFERENCES, actor.clinic_id, list(set(patient_ids)))
     return {UUID(bytes=row["id"].bytes): row["external_ref"] for row in rows}

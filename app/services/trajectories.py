@@ -87,7 +87,7 @@ async def get_trajectory(
 ) -> PatientTrajectory:
     """The course through one episode: the one asked for, else the one the patient is in or was in last."""
     instrument = known_instrument(request.instrument, "query/instrument")
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         rows = await _series(connection, actor, patient_id, instrument, request)
         histories = await find_histories(connection, actor.clinic_id, [patient_id], request.known_at)
         thresholds = await find_thresholds(connection, actor.clinic_id, instrument.id, request.known_at)
@@ -127,7 +127,7 @@ async def find_amounts_mg(
     """How much was given, by the id of the dose; one whose amount is not known is left out."""
     if not doses:
         return {}
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         rows = await connection.fetch(_AMOUNTS, actor.clinic_id, [UUID(dose.id) for dose in doses], known_at)
     return {str(id_): amount for id_, amount in rows if amount is not None}
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from app.tables.access import CareTeam, EmergencyAccess
 from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
 from app.tables.base import Versioned
@@ -32,11 +33,13 @@ __all__ = [
     "AuditEvent",
     "AuditLink",
     "AuditSubject",
+    "CareTeam",
     "CheckInLink",
     "Clinic",
     "ClinicRules",
     "Delivery",
     "Derivation",
+    "EmergencyAccess",
     "EpisodeOfCare",
     "ExpectedCheckIn",
     "IdempotencyKey",
@@ -62,6 +65,7 @@ APPEND_ONLY: Final = frozenset(
         "clinic_rules",
         "patient",
         "patient_time_zone",
+        "care_team",
         "assessment",
         "episode",
         "treatment_session",

@@ -34,18 +34,23 @@ BY_LINK_ALONE = MAY_ALSO[Role.LINK]
 BY_ADMIN_ALONE = {
     "amend_clinic_rules", "create_suitability_checklist", "amend_suitability_checklist", "create_threshold",
     "retire_threshold", "create_webhook", "list_webhooks", "get_webhook", "rotate_webhook_secret", "disable_webhook",
-    "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery", "list_audit_events",
+    "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery", "list_audit_events", "put_care_team",
+    "get_care_team", "list_care_team_versions",
 }  # fmt: skip
-BY_PERSONS_ALONE = {"amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses"}
+BY_CLINICIANS_ALONE = {"open_emergency_access"}
+BY_PERSONS_ALONE = {
+    "amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses",
+    "list_emergency_accesses", "get_emergency_access", "end_emergency_access",
+}  # fmt: skip
 
 
 def test_every_role_may_what_is_meant() -> None:
     """Who stands for one person little, the rest of the staff all but what is the administrator's or a person's."""
     everything = {operation.id for operation in SECURED}
     meant = MAY_ALSO | {
-        Role.ADMIN: everything - BY_LINK_ALONE,
+        Role.ADMIN: everything - BY_LINK_ALONE - BY_CLINICIANS_ALONE,
         Role.CLINICIAN: everything - BY_LINK_ALONE - BY_ADMIN_ALONE,
-        Role.SERVICE: everything - BY_LINK_ALONE - BY_ADMIN_ALONE - BY_PERSONS_ALONE,
+        Role.SERVICE: everything - BY_LINK_ALONE - BY_ADMIN_ALONE - BY_CLINICIANS_ALONE - BY_PERSONS_ALONE,
     }
     assert {role: {one.id for one in SECURED if role in one.roles} for role in Role} == meant
 

@@ -284,13 +284,13 @@ async def test_bound_to_a_patient_only_their_own_events_are_seen(stored: Databas
     for subject_id in (mine, uuid4(), None):
         await write(stored, actor, subject_id=subject_id)
     await seal(stored, clinic_id, FIRST_ID)
-    async with stored.connection(clinic_id, mine) as connection:
+    async with stored.connection(Actor(clinic_id, uuid4(), Role.PATIENT, mine)) as connection:
         rows = await connection.fetch("SELECT subject_id FROM audit_event")
         assert [row["subject_id"] for row in rows] == [mine]
         assert await connection.fetchval("SELECT count(*) FROM audit_link") == 0
     for subject_id in (uuid4(), None):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            async with stored.connection(clinic_id, mine) as connection:
+            async with stored.connection(Actor(clinic_id, uuid4(), Role.PATIENT, mine)) as connection:
                 await connection.execute(
                     trail.ADD, clinic_id, new_id(), datetime.now(UTC), uuid4(), subject_id, uuid4()
                 )
