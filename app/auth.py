@@ -77,6 +77,7 @@ class Permission(StrEnum):
 
 
 _CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
+SEES_PATIENTS: Final = _CARE  # all other roles see one, or none
 _STAFF: Final = frozenset({Role.ADMIN, Role.CLINICIAN})
 _ADMIN: Final = frozenset({Role.ADMIN})
 _CARE_AND_SELF: Final = _CARE | {Role.PATIENT}
@@ -154,9 +155,7 @@ class Actor:
 
     def sees(self, patient_id: UUID) -> bool:
         """Whether this patient of the clinic is there for this caller. Postgres asks the same of each row."""
-        if self.role in {Role.PATIENT, Role.LINK}:
-            return patient_id == self.patient_id
-        return self.role is not Role.RESEARCHER and patient_id not in self.hidden
+        return patient_id not in self.hidden if self.role in SEES_PATIENTS else patient_id == self.patient_id
 
     def emergency_about(self, *patient_ids: UUID | None) -> UUID | None:
         """The emergency access by which this caller sees one of these patients, if it is by one."""

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.auth import Actor, Role
+from app.auth import SEES_PATIENTS, Actor
 from app.errors import UnavailableError
 from app.settings import Settings
 
@@ -150,26 +150,26 @@ async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
 
 
 def _binding(whom: Whom) -> list[str]:
-    """Whom a transaction is for, as statements. UUIDs and nothing else are put into them."""
-    clinic_id, hidden = (whom.clinic_id, whom.hidden) if isinstance(whom, Actor) else (whom, frozenset())
-    patient_id = _patient_in_view(whom) if isinstance(whom, Actor) else None
-    if not all(isinstance(id_, UUID) for id_ in (clinic_id, patient_id or clinic_id, *hidden)):
-        raise TypeError("a transaction is for one clinic or one patient, named by UUIDs")
-    statements = [f"SET LOCAL app.clinic_id = '{clinic_id}'"]
-    if patient_id is not None:
-        statements.append(f"SET LOCAL app.patient_id = '{patient_id}'")
-    if patient_id == NOT_HIDDEN:
-        statements.append(f"SET LOCAL app.hidden_patients = '{{{','.join(map(str, hidden))}}}'")
-    return statements
+    """Whom a transaction is for, as statements."""
+    if isinstance(whom, Actor):
+        return [_set_local("clinic_id", whom.clinic_id), *_patients_in_view(whom)]
+    return [_set_local("clinic_id", whom)]
 
 
-def _patient_in_view(actor: Actor) -> UUID | None:
-    """None for whoever may see all of the clinic. One who stands for a patient, and for none, sees none."""
-    if actor.role in {Role.PATIENT, Role.LINK}:
-        return actor.patient_id or NO_PATIENT
-    if actor.role is Role.RESEARCHER:
-        return NO_PATIENT
-    return NOT_HIDDEN if actor.hidden else None
+def _patients_in_view(actor: Actor) -> Iterator[str]:
+    """Nothing is said of whoever may see all."""
+    if actor.role not in SEES_PATIENTS:
+        yield _set_local("patient_id", actor.patient_id or NO_PATIENT)
+    elif actor.hidden:
+        yield _set_local("patient_id", NOT_HIDDEN)
+        yield _set_local("hidden_patients", *actor.hidden)
+
+
+def _set_local(name: str, *ids: UUID) -> str:
+    """UUIDs and nothing else are put into a statement."""
+    if not all(isinstance(id_, UUID) for id_ in ids):
+        raise TypeError("a transaction is for a clinic and for patients, all named by UUIDs")
+    return f"SET LOCAL app.{name} = '{','.join(map(str, ids))}'"
 
 
 _ROLE_CHECK = """

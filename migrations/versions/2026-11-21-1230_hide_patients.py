@@ -23,7 +23,7 @@ NOT_HIDDEN: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 BOUND: Final = "current_setting('app.patient_id', true)"
 ONE: Final = f"nullif({BOUND}, '')::uuid"  # the planner evaluates it for its guesses, set or not
 UNBOUND: Final = f"coalesce({BOUND}, '') = ''"
-HIDDEN: Final = "SELECT unnest(nullif(current_setting('app.hidden_patients', true), '')::uuid[])"
+HIDDEN: Final = "SELECT unnest(string_to_array(current_setting('app.hidden_patients', true), ',')::uuid[])"
 OF_THE_CLINIC: Final = "clinic_id = nullif(current_setting('app.clinic_id', true), '')::uuid"
 
 LISTED: Final = """EXISTS (
