@@ -26,11 +26,12 @@ class Outcome(StrEnum):
 _ADD: Final = """
 INSERT INTO audit_event (clinic_id, id, at, actor_id, actor_role, action, subject_id, resource_id, request_id, address,
     purpose, outcome, rows, filter, subjects_digest, emergency_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, (SELECT id FROM patient WHERE clinic_id = $1 AND id = $17)), $8, $9, $10,
+    $11, $12, $13, $14, $15, $16)
 """
 _ADD_WITH_SUBJECTS: Final = f"""
 WITH event AS ({_ADD})
-INSERT INTO audit_subject (clinic_id, event_id, patient_id, at) SELECT $1, $2, unnest($17::uuid[]), $3
+INSERT INTO audit_subject (clinic_id, event_id, patient_id, at) SELECT $1, $2, unnest($18::uuid[]), $3
 """
 
 
@@ -59,24 +60,24 @@ async def record_read(
     """
     patients = _patients(actor, of)
     alone = patients[0] if len(patients) == 1 else None
+    asked_for = None if patients else getattr(asked, "patient_id", None)
     event = _columns(actor, action, datetime.now(UTC)) | {
         "subject_id": alone,
         "resource_id": resource_id or actor.clinic_id,
         "rows": rows,
         "filter": None if asked is None else written(asked),
         "subjects_digest": digest_of(patients) if len(patients) > 1 else None,
-        "emergency_id": actor.emergency_about(*patients),
+        "emergency_id": actor.emergency_about(*patients, asked_for),
+        "asked_for": asked_for,
     }
     connection = await driver_connection(on) if isinstance(on, AsyncSession) else on
     await _add(connection, event, patients if alone is None else ())
 
 
-async def record_refusal(
-    connection: asyncpg.Connection, actor: Actor, action: str, outcome: Outcome, resource_id: UUID | None
-) -> None:
-    """What was asked for in vain. Nobody's data was shown, so it is about nobody."""
-    event = _columns(actor, action, datetime.now(UTC)) | {"outcome": outcome}
-    await _add(connection, event | {"resource_id": resource_id or actor.clinic_id}, ())
+async def record_refusal(connection: asyncpg.Connection, actor: Actor, operation: str, outcome: Outcome) -> None:
+    """What was asked for in vain: about nobody, for nothing was shown, and without ids, for they may be of others."""
+    event = _columns(actor, operation, datetime.now(UTC)) | {"outcome": outcome, "resource_id": actor.clinic_id}
+    await _add(connection, event, ())
 
 
 def digest_of(patients: Collection[UUID]) -> str | None:
@@ -111,7 +112,7 @@ def _columns(actor: Actor, action: str, at: datetime) -> dict[str, Any]:
 
 _NAMES: Final = (
     *("clinic_id", "id", "at", "actor_id", "actor_role", "action", "subject_id", "resource_id", "request_id"),
-    *("address", "purpose", "outcome", "rows", "filter", "subjects_digest", "emergency_id"),
+    *("address", "purpose", "outcome", "rows", "filter", "subjects_digest", "emergency_id", "asked_for"),
 )
 
 
@@ -132,7 +133,10 @@ def written(asked: Any) -> str:
 
 
 def _parts(asked: Any) -> Iterator[str]:
+    """The patient of a filter is left out: the event says who it is about, if the clinic has such a patient."""
     for field in dataclasses.fields(asked):
+        if field.name == "patient_id":
+            continue
         value = getattr(asked, field.name)
         if dataclasses.is_dataclass(value):
             yield from _parts(value)

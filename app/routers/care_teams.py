@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import BasedOnDep, IdempotencyKeyDep, SessionDep, StrictRoute, allowed, mark_replayed, tag_version
 from app.schemas.care_teams import CareTeamAnswer, CareTeamPut
@@ -36,6 +37,7 @@ async def put_care_team(
 @router.get("", summary="Who may see a patient")
 async def get_care_team(actor: Reader, session: SessionDep, patient_id: Id, response: Response) -> CareTeamAnswer:
     found = await care_teams.get_care_team(session, actor, patient_id)
+    await record_read(session, actor, "care_team.read", of=patient_id, resource_id=patient_id)
     tag_version(response, found.version)
     return CareTeamAnswer.model_validate(found)
 
@@ -43,4 +45,5 @@ async def get_care_team(actor: Reader, session: SessionDep, patient_id: Id, resp
 @router.get("/history", summary="All versions of a care team, newest first")
 async def list_care_team_versions(actor: Reader, session: SessionDep, patient_id: Id) -> Page[CareTeamAnswer]:
     rows = await care_teams.find_care_team_versions(session, actor, patient_id)
+    await record_read(session, actor, "care_team.history", of=patient_id, resource_id=patient_id, rows=len(rows))
     return Page(data=[CareTeamAnswer.model_validate(row) for row in rows], next_cursor=None)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     DatabaseDep,
@@ -55,15 +56,16 @@ async def list_emergency_accesses(
     """Administrators see everybody's, clinicians their own while they last."""
     found = await emergency_accesses.find_emergency_accesses(session, actor, page)
     rows, cursor = cut(found, page, lambda row: Position(row.begun_at, row.id))
+    await record_read(session, actor, "emergency_access.list", of=[row.patient_id for row in rows], rows=len(rows))
     link_next(request, response, cursor)
     return Page(data=[EmergencyAccessAnswer.model_validate(row) for row in rows], next_cursor=cursor)
 
 
 @router.get("/emergency-accesses/{access_id}", summary="One emergency access")
 async def get_emergency_access(actor: Reader, session: SessionDep, access_id: Id) -> EmergencyAccessAnswer:
-    return EmergencyAccessAnswer.model_validate(
-        await emergency_accesses.get_emergency_access(session, actor, access_id)
-    )
+    found = await emergency_accesses.get_emergency_access(session, actor, access_id)
+    await record_read(session, actor, "emergency_access.read", of=found.patient_id, resource_id=access_id)
+    return EmergencyAccessAnswer.model_validate(found)
 
 
 @router.post("/emergency-accesses/{access_id}/end", summary="End an emergency access before it expires")

@@ -1,9 +1,11 @@
 """Every patient's latest state on one instrument, for a whole clinic at once."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from app.audit import record_read
 from app.auth import Actor
 from app.db import Database
 from app.errors import Fault, InvalidError
@@ -37,10 +39,12 @@ async def find_caseload(database: Database, actor: Actor, request: CaseloadReque
         found = await connection.fetch(
             query.text, actor.clinic_id, instrument.id, as_of, request.limit + 1, *query.values
         )
-    head, listed = found[0], [row for row in found if row["id"] is not None]
-    if not head["place_known"]:
-        raise _place_lost()
-    kept = listed[: request.limit]
+        head, listed = found[0], [row for row in found if row["id"] is not None]
+        if not head["place_known"]:
+            raise _place_lost()
+        kept = listed[: request.limit]
+        shown = [row["id"] for row in kept]
+        await record_read(connection, actor, "caseload.list", of=shown, rows=len(shown), asked=_asked(request))
     return CaseloadAnswer(
         data=[_entry(row, instrument, as_of) for row in kept],
         next_cursor=_cursor(actor, request, as_of, kept[-1]) if len(listed) > request.limit else None,
@@ -49,6 +53,11 @@ async def find_caseload(database: Database, actor: Actor, request: CaseloadReque
         n=_counts(head),
         rules=caseload_rules(instrument, request.sort),
     )
+
+
+def _asked(request: CaseloadRequest) -> CaseloadRequest:
+    """Without the place in the list, which says nothing to a reader of the trail."""
+    return replace(request, cursor=None)
 
 
 def _where(actor: Actor, request: CaseloadRequest) -> tuple[datetime, tuple[Key, ...] | None]:

@@ -87,7 +87,7 @@ async def get_comparison(
     """One episode of the patient among the clinic's courses: the one asked for, else the current or last."""
     now = datetime.now(UTC)
     request = TrajectoryRequest(instrument, episode_id, "pre_treatment", None, None, now)
-    own = await get_trajectory(database, actor, patient_id, request)
+    own = await get_trajectory(database, actor, patient_id, request, "comparison.read")
     baseline = own.trajectory.baseline
     if own.episode is None:
         return PatientComparison(own.instrument, None, baseline, None, None)

@@ -17,6 +17,8 @@ OF_THE_SYSTEM = {
     # What is hidden from the caller is written about for the caller.
     ("services/emergency_accesses.py", "open_emergency_access"),
     ("services/emergency_accesses.py", "end_emergency_access"),
+    # An event about nobody, which who stands for a patient cannot write.
+    ("refusals.py", "_tell"),
     # The worker.
     ("services/upkeep.py", "keep_up"),
     ("services/upkeep.py", "rederive_all"),

@@ -36,7 +36,7 @@ from app.services.patients import record_patient
 from app.tables import AuditEvent
 from app.webhook_client import WebhookClient
 from tests.services import trail
-from tests.services.trail import a_chain, add_event, an_actor, checked, fault, head, links, write
+from tests.services.trail import a_chain, add_event, an_actor, checked, fault, head, links, show, write
 
 pytestmark = pytest.mark.anyio
 
@@ -255,17 +255,18 @@ async def test_each_clinic_has_a_chain_of_its_own(stored: Database, clinic_id: U
 # --- Who may change what ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", ["audit_event", "audit_link"])
+@pytest.mark.parametrize("table", ["audit_event", "audit_link", "audit_subject"])
 @pytest.mark.parametrize("who", ["owner", "superuser", "superuser as a replica"])
 async def test_nobody_changes_the_trail_by_a_statement(
     stored: Database, own: PostgresAddress, clinic_id: UUID, table: str, who: str
 ) -> None:
     """Not even where row-level security lets them see the rows, or where they see none."""
-    await a_chain(stored, clinic_id, 1)
+    await show(stored, an_actor(clinic_id), [uuid4(), uuid4()])
+    assert await seal(stored, clinic_id, FIRST_ID) == (1, None)
     connection = await (asyncpg.connect(own.owner_url) if who == "owner" else trail.as_superuser(own))
     try:
         await connection.execute(f"SET app.clinic_id = '{clinic_id}'")
-        assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE clinic_id = $1", clinic_id) == 1
+        assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE clinic_id = $1", clinic_id) > 0
         if who == "superuser as a replica":
             await connection.execute("SET session_replication_role = replica")
         for statement in (f"UPDATE {table} SET clinic_id = clinic_id", f"DELETE FROM {table}", f"TRUNCATE {table}"):
@@ -294,6 +295,22 @@ async def test_bound_to_a_patient_only_their_own_events_are_seen(stored: Databas
                 await connection.execute(
                     trail.ADD, clinic_id, new_id(), datetime.now(UTC), uuid4(), subject_id, uuid4()
                 )
+
+
+async def test_bound_to_a_patient_the_lists_they_are_in_are_seen(stored: Database, clinic_id: UUID) -> None:
+    """And of those on the lists themselves alone; they put nobody else on one."""
+    mine, other, actor = uuid4(), uuid4(), an_actor(clinic_id)
+    for patients in ([mine, other], [other, uuid4()]):
+        await show(stored, actor, patients)
+    async with stored.connection(Actor(clinic_id, uuid4(), Role.PATIENT, mine)) as connection:
+        (event,) = await connection.fetch("SELECT * FROM audit_event")
+        assert (event["action"], event["subject_id"]) == ("patient.list", None)
+        (subject,) = await connection.fetch("SELECT * FROM audit_subject")
+        assert (subject["event_id"], subject["patient_id"]) == (event["id"], mine)
+    add = "INSERT INTO audit_subject VALUES ($1, $2, $3, now())"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with stored.connection(Actor(clinic_id, uuid4(), Role.PATIENT, mine)) as connection:
+            await connection.execute(add, clinic_id, event["id"], other)
 
 
 async def test_an_administrator_of_the_api_is_no_administrator_of_the_chain(stored: Database, clinic_id: UUID) -> None:
