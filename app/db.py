@@ -1,7 +1,10 @@
 """The only place that opens or commits a transaction, and the only one that says whom it is for.
 
 Two pools on one database: raw asyncpg for the hot paths, SQLAlchemy for the rest. Both log in as the runtime role,
-which owns nothing and bypasses nothing, and both bind the clinic to the transaction, never to the connection.
+which owns nothing and bypasses nothing, and both bind whom it is for to the transaction, never to the connection.
+
+A transaction of a request is its caller's: it is given the actor. One that is given a clinic's id is the system's own,
+and sees all of that clinic: a test counts who may.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -18,11 +21,19 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.auth import SEES_PATIENTS, Actor
 from app.crypto import KeyRing, MasterKeys
 from app.errors import InvalidError, UnavailableError
 from app.settings import Settings
 
 RUNTIME_ROLE: Final = "tidemark_runtime"
+
+# Of which patient a transaction sees rows, where no single one is meant. They are UUIDs, which no patient has, so that
+# a policy that knows of neither shows nothing.
+NO_PATIENT: Final = UUID(int=0)
+NOT_HIDDEN: Final = UUID(int=2**128 - 1)  # all but those named in `app.hidden_patients`
+
+Whom = Actor | UUID  # who asks; or the clinic for which the system itself works
 
 # What a wait may cure: lost connections, shutdowns, time limits, locks, full disks, too many connections, and tables
 # that the migration has yet to make.
@@ -70,34 +81,31 @@ class Database:
             await self._pool.close()
 
     @asynccontextmanager
-    async def session(self, clinic_id: UUID, patient_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
-        """One transaction of one clinic, or of one of its patients, through SQLModel.
-
-        Committed on leaving, rolled back on an error.
-        """
-        info = {"clinic_id": clinic_id, "patient_id": patient_id, "keys": self.keys}
+    async def session(self, whom: Whom) -> AsyncIterator[AsyncSession]:
+        """One transaction through SQLModel. Committed on leaving, rolled back on an error."""
+        info = {"binding": _binding(whom), "keys": self.keys}
         session = AsyncSession(self._engine, expire_on_commit=False, info=info)
         with _passing_troubles():
             async with session, session.begin():
                 yield session
 
     @asynccontextmanager
-    async def connection(self, clinic_id: UUID, patient_id: UUID | None = None) -> AsyncIterator[asyncpg.Connection]:
-        """One transaction of one clinic, or of one of its patients, on a raw connection."""
+    async def connection(self, whom: Whom) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction on a raw connection."""
         async with self._bare_connection() as connection, connection.transaction():
-            await connection.execute(_binding(clinic_id, patient_id))
+            await connection.execute("; ".join(_binding(whom)))
             yield connection
 
     @asynccontextmanager
-    async def locked(self, clinic_id: UUID, lock_keys: Iterable[int]) -> AsyncIterator[asyncpg.Connection]:
-        """One transaction of one clinic that holds these advisory locks, begun in a single round trip.
+    async def locked(self, whom: Whom, lock_keys: Iterable[int]) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction that holds these advisory locks, begun in a single round trip.
 
         What is read afterwards was written by whoever held them before.
         """
-        locks = "".join(f"; SELECT pg_advisory_xact_lock({key})" for key in sorted(set(lock_keys)))
+        locks = (f"SELECT pg_advisory_xact_lock({key})" for key in sorted(set(lock_keys)))
         async with self._bare_connection() as connection:
             try:
-                await connection.execute(f"BEGIN; {_binding(clinic_id, None)}{locks}")
+                await connection.execute("; ".join(["BEGIN", *_binding(whom), *locks]))
                 yield connection
             except BaseException:
                 if not connection.is_closed():
@@ -160,12 +168,27 @@ def ring_of(session: AsyncSession) -> KeyRing:
     return ring
 
 
-def _binding(clinic_id: UUID, patient_id: UUID | None) -> str:
-    """Whom a transaction is for. UUIDs and nothing else are put into the statement."""
-    if not all(isinstance(id_, UUID) for id_ in (clinic_id, patient_id or clinic_id)):
-        raise TypeError("a transaction is for one clinic or one patient, named by UUIDs")
-    of_patient = "" if patient_id is None else f"; SET LOCAL app.patient_id = '{patient_id}'"
-    return f"SET LOCAL app.clinic_id = '{clinic_id}'{of_patient}"
+def _binding(whom: Whom) -> list[str]:
+    """Whom a transaction is for, as statements."""
+    if isinstance(whom, Actor):
+        return [_set_local("clinic_id", whom.clinic_id), *_patients_in_view(whom)]
+    return [_set_local("clinic_id", whom)]
+
+
+def _patients_in_view(actor: Actor) -> Iterator[str]:
+    """Nothing is said of whoever may see all."""
+    if actor.role not in SEES_PATIENTS:
+        yield _set_local("patient_id", actor.patient_id or NO_PATIENT)
+    elif actor.hidden:
+        yield _set_local("patient_id", NOT_HIDDEN)
+        yield _set_local("hidden_patients", *actor.hidden)
+
+
+def _set_local(name: str, *ids: UUID) -> str:
+    """UUIDs and nothing else are put into a statement."""
+    if not all(isinstance(id_, UUID) for id_ in ids):
+        raise TypeError("a transaction is for a clinic and for patients, all named by UUIDs")
+    return f"SET LOCAL app.{name} = '{','.join(map(str, ids))}'"
 
 
 _ROLE_CHECK = """
@@ -223,8 +246,8 @@ async def _nothing_to_reset(_: asyncpg.Connection) -> None:
 
 
 @event.listens_for(Session, "after_begin")
-def _bind_clinic(session: Session, _: SessionTransaction, connection: Connection) -> None:
-    for setting in _binding(session.info["clinic_id"], session.info["patient_id"]).split("; "):
+def _bind(session: Session, _: SessionTransaction, connection: Connection) -> None:
+    for setting in session.info["binding"]:
         connection.exec_driver_sql(setting)  # one at a time, because the driver prepares what SQLAlchemy sends
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import openapi, problems
+from app import openapi, problems, refusals
 from app.cross_origin import CrossOrigin
 from app.db import Database
 from app.deps import TokenCache
@@ -17,12 +17,14 @@ from app.routers import (
     amendments,
     assessments,
     audit,
+    care_teams,
     caseload,
     check_in_links,
     check_in_page,
     clinic_rules,
     comparisons,
     due,
+    emergency_accesses,
     episodes,
     health,
     instruments,
@@ -63,6 +65,8 @@ ROUTERS = (  # searched in this order: the hot ones first
     thresholds,
     webhooks,
     check_in_links,
+    care_teams,
+    emergency_accesses,
     audit,
     health,
     check_in_page,
@@ -95,6 +99,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
     for module in ROUTERS:
         app.router.routes.extend(module.router.routes)
     problems.install(app)
+    refusals.install(app)
     openapi.install(app)
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins.split(","))

@@ -12,6 +12,8 @@ from app.ids import new_id
 
 log = logging.getLogger("tidemark")
 
+REQUEST_ID: Final = "tidemark.request_id"  # in the scope of a request; a UUID
+
 # Answers of the API are no pages: nothing in them may run, load, or be framed. Pages name their own, wider policy.
 SAFE_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -36,7 +38,8 @@ class Envelope:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = str(new_id())
+        scope[REQUEST_ID] = new_id()
+        request_id = str(scope[REQUEST_ID])
         started = False
 
         async def send_with_headers(message: Message) -> None:

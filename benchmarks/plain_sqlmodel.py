@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audit import record_event
 from app.auth import Actor, Role, parse_token
 from app.crypto import KeyRing, MasterKeys
 from app.ids import new_id
@@ -29,7 +28,7 @@ from app.scoring import get_instrument, score
 from app.scoring.episode import Episode, place
 from app.scoring.treatment import Dose
 from app.services.data_keys import get_token_key
-from app.tables import ApiToken, Assessment, EpisodeOfCare, TreatmentSession
+from app.tables import ApiToken, Assessment, AuditEvent, EpisodeOfCare, TreatmentSession
 
 engine = create_async_engine(
     make_url(os.environ["TIDEMARK_DATABASE_URL"]).set(drivername="postgresql+asyncpg"),
@@ -115,13 +114,17 @@ async def submit_assessment(
         fingerprint=b"",
     )
     session.add(assessment)
-    record_event(
-        session,
-        actor,
-        "assessment.create",
-        at=assessment.received_at,
-        subject_id=form.patient_id,
-        resource_id=assessment.id,
+    session.add(
+        AuditEvent(
+            clinic_id=actor.clinic_id,
+            id=new_id(),
+            at=assessment.received_at,
+            actor_id=actor.token_id,
+            actor_role=actor.role,
+            action="assessment.create",
+            subject_id=form.patient_id,
+            resource_id=assessment.id,
+        )
     )
     placed = place(
         form.taken_at, await find_episodes(session, actor.clinic_id, form.patient_id), instrument.recall_days

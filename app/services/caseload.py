@@ -1,12 +1,14 @@
 """Every patient's latest state on one instrument, for a whole clinic at once."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
+from app.audit import record_read
 from app.auth import Actor
 from app.db import Database
 from app.errors import Fault, InvalidError
@@ -37,7 +39,7 @@ async def find_caseload(database: Database, actor: Actor, request: CaseloadReque
     """One page; a walk through all pages looks from the moment of its first one."""
     instrument = known_instrument(request.instrument, "query/instrument")
     as_of, place = _where(actor, request)
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         named: tuple[UUID, ...] = ()
         if request.sort is Sort.NAME:
             named = _in_order(await find_references(connection, database.keys, actor.clinic_id))
@@ -48,7 +50,9 @@ async def find_caseload(database: Database, actor: Actor, request: CaseloadReque
         )
         head, listed = found[0], [row for row in found if row["id"] is not None]
         kept = listed[: request.limit]
-        names = await find_references(connection, database.keys, actor.clinic_id, [row["id"] for row in kept])
+        shown = [row["id"] for row in kept]
+        names = await find_references(connection, database.keys, actor.clinic_id, shown)
+        await record_read(connection, actor, "caseload.list", of=shown, rows=len(shown), asked=_asked(request))
     return CaseloadAnswer(
         data=[_entry(row, names.get(row["id"]), instrument, as_of) for row in kept],
         next_cursor=_cursor(actor, request, as_of, kept[-1]) if len(listed) > request.limit else None,
@@ -57,6 +61,11 @@ async def find_caseload(database: Database, actor: Actor, request: CaseloadReque
         n=_counts(head),
         rules=caseload_rules(instrument, request.sort),
     )
+
+
+def _asked(request: CaseloadRequest) -> CaseloadRequest:
+    """Without the place in the list, which says nothing to a reader of the trail."""
+    return replace(request, cursor=None)
 
 
 def _where(actor: Actor, request: CaseloadRequest) -> tuple[datetime, tuple[Key, ...] | None]:

@@ -84,10 +84,11 @@ def _facts(id_: str, source: str, **columns: str) -> str:
     return f"SELECT {id_}, {', '.join(others)} FROM {source}"
 
 
+# OFFSET 0 makes it a look-up for each: as a join it was planned as a walk through the whole clinic for each.
 _PLANNED: Final = """
     planned.status = 'planned' AND NOT planned.entered_in_error AND planned.scheduled_at >= $3 AND NOT EXISTS (
       SELECT FROM treatment_session later
-      WHERE later.clinic_id = $1 AND later.id = planned.id AND later.version = planned.version + 1)"""
+      WHERE later.clinic_id = $1 AND later.id = planned.id AND later.version = planned.version + 1 OFFSET 0)"""
 _IS_OVERDUE: Final = "assessment_id IS NULL AND overdue_at <= $3 AND closes_at > $3"
 _IS_MISSED: Final = (
     f"assessment_id IS NULL AND closes_at <= $3 AND closes_at > $3::timestamptz - interval '{MISSED_DAYS} days'"

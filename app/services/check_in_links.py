@@ -10,7 +10,7 @@ from sqlalchemy import tuple_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audit import record_event
+from app.audit import record_event, record_read
 from app.auth import Actor, Role, TokenKind, TokenParts, hash_secret, new_token
 from app.db import Database, driver_connection, ring_of
 from app.errors import NotFoundError, UnauthenticatedError
@@ -106,7 +106,10 @@ async def revoke_check_in_link(
     done = (await session.exec(revocation.values(revoked_at=now).returning(col(CheckInLink.patient_id)))).first()
     if done is not None:
         record_event(session, actor, "check_in_link.revoke", at=now, subject_id=done[0], resource_id=link_id)
-    return await get_check_in_link(session, actor, link_id), False
+    link = await get_check_in_link(session, actor, link_id)
+    if done is None:  # all that happens is that the link is shown
+        await record_read(session, actor, "check_in_link.read", of=link.row.patient_id, resource_id=link_id)
+    return link, False
 
 
 def _state(link: CheckInLink, now: datetime) -> LinkState:

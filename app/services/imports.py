@@ -221,7 +221,7 @@ def _submission(
 
 async def _is_stored(database: Database, order: FormImport, form: AssessmentSubmit) -> bool:
     """Raises KeyReusedError when another form is stored under this one's id."""
-    async with database.session(order.clinic_id) as session:
+    async with database.session(order.actor) as session:
         query = select(Assessment).where(
             Assessment.clinic_id == order.clinic_id, Assessment.id == form.id, Assessment.version == 1
         )
@@ -242,7 +242,7 @@ async def _get_or_add_patient(database: Database, order: FormImport, external_re
 
 
 async def _look_then_add(database: Database, order: FormImport, external_ref: str) -> tuple[UUID, bool]:
-    async with database.session(order.clinic_id) as session:
+    async with database.session(order.actor) as session:
         found = await find_patient_id(session, order.clinic_id, external_ref)
         if found is not None:
             return found, False

@@ -24,5 +24,5 @@ async def get_operator(database: Database, clinic_id: UUID) -> Actor:
 
 async def find_references(database: Database, actor: Actor, patient_ids: Iterable[UUID]) -> dict[UUID, str]:
     """What the clinic itself calls these patients; one without a reference is left out."""
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         return await references.find_references(connection, database.keys, actor.clinic_id, set(patient_ids))

@@ -144,7 +144,9 @@ async def retry_delivery(
             raise ConflictError("Only a dead delivery can be sent again: this one was delivered, or still will be.")
         now = datetime.now(UTC)
         delivery.status, delivery.attempts, delivery.next_attempt_at = "pending", 0, now
-        record_event(session, actor, "webhook.retry", at=now, subject_id=None, resource_id=webhook_id)
+        record_event(
+            session, actor, "webhook.retry", at=now, subject_id=notification.patient_id, resource_id=webhook_id
+        )
     return _told(delivery, notification), replayed
 
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from app.tables.access import CareTeam, EmergencyAccess
 from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
 from app.tables.base import Sealed, Versioned, sealed_columns
@@ -9,7 +10,7 @@ from app.tables.clinics import ApiToken, Clinic, ClinicRules, DataKey
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
-from app.tables.trail import AuditEvent, AuditLink, IdempotencyKey
+from app.tables.trail import AuditEvent, AuditLink, AuditSubject, IdempotencyKey
 from app.tables.treatment import (
     AdverseEvent,
     EpisodeOfCare,
@@ -31,12 +32,15 @@ __all__ = [
     "Assessment",
     "AuditEvent",
     "AuditLink",
+    "AuditSubject",
+    "CareTeam",
     "CheckInLink",
     "Clinic",
     "ClinicRules",
     "DataKey",
     "Delivery",
     "Derivation",
+    "EmergencyAccess",
     "EpisodeOfCare",
     "ExpectedCheckIn",
     "IdempotencyKey",
@@ -63,6 +67,7 @@ APPEND_ONLY: Final = frozenset(
         "clinic",
         "clinic_rules",
         "patient_time_zone",
+        "care_team",
         "assessment",
         "episode",
         "treatment_session",
@@ -77,6 +82,7 @@ APPEND_ONLY: Final = frozenset(
         "idempotency_key",
         "audit_event",
         "audit_link",
+        "audit_subject",
     }
 )
 # Tables that say nothing of their own: what they hold follows from the others and can be made anew from them.

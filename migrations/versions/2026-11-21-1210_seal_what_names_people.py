@@ -16,7 +16,7 @@ from alembic import context, op
 from app.crypto import DataKey, MasterKeys, keyed_hash
 
 revision = "20261121_1210"
-down_revision = "20261121_1130"
+down_revision = "20261121_1200"
 branch_labels = None
 depends_on = None
 

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from app.auth import Actor, Role
 from app.db import Database
 from app.ids import new_id
 from app.services.data_keys import get_clinic_key
@@ -119,7 +120,7 @@ async def test_a_patients_own_transaction_can_tell(api: Api, database: Database)
     """A form sent by the patient raises the clinic's alert."""
     patient = await api.add_patient()
     webhook = await add_webhook(database, api.clinic_id)
-    async with database.connection(api.clinic_id, UUID(patient)) as connection:
+    async with database.connection(Actor(api.clinic_id, uuid4(), Role.PATIENT, UUID(patient))) as connection:
         await notify(connection, api.clinic_id, [opened(patient, "one")])
     assert await deliveries(database, api.clinic_id) == [("one", webhook)]
 
