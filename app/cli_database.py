@@ -15,10 +15,11 @@ from pydantic import SecretStr
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine import make_url
 
-from app import migrate
+from app import logs, migrate
 from app.db import RUNTIME_ROLE, Database
 from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
 from app.errors import InvalidError, UnavailableError
+from app.logs import trouble
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -42,6 +43,13 @@ class Addresses:
     owner: str
     runtime: str
     data_dir: Path
+
+
+def settings_of_command() -> Settings:
+    """Read once, and first of all how it shall speak."""
+    settings = Settings()
+    logs.set_up(settings)
+    return settings
 
 
 @contextmanager
@@ -75,7 +83,7 @@ def migrate_plainly(owner_url: str) -> None:
 
 def run_with_database(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
     """Runs one command's work on an open database."""
-    settings = Settings()
+    settings = settings_of_command()
     with database_addresses(settings) as addresses, database_told_plainly():
         return asyncio.run(with_open_database(addresses.runtime, settings, work))
 
@@ -147,8 +155,8 @@ def _kept_running(server: EmbeddedPostgres) -> Iterator[None]:
 
 
 def _start_again(server: EmbeddedPostgres) -> None:
-    log.warning("the private Postgres is gone and is started again")
+    log.warning("postgres_started_again")
     try:
         server.start()
     except EmbeddedPostgresError as error:
-        log.error("the private Postgres could not be started again: %s", error)  # noqa: TRY400  # the line says all
+        log.error("postgres_not_started", trouble(error))  # noqa: TRY400  # its own log says why

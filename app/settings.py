@@ -22,7 +22,7 @@ def _listed(text: str) -> list[str]:
 class Settings(BaseSettings):
     """Each field is the environment variable `TIDEMARK_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True, hide_input_in_errors=True)
 
     database_url: SecretStr | None = Field(
         default=None,
@@ -93,6 +93,13 @@ class Settings(BaseSettings):
         default=None,
         description="Where people reach the service, `https://checkin.clinic.example`: check-in links begin with it. "
         "Unset: they are paths without a host.",
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged. At `debug` probes and libraries are told of, too."
+    )
+    log_format: Literal["json", "text"] | None = Field(
+        default=None, description="One JSON object a line, or text. Unset: text at a terminal, else JSON."
     )
 
     audit_key: SecretStr | None = Field(

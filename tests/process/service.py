@@ -28,9 +28,9 @@ UNLIMITED = dict.fromkeys(
 
 
 def plain_environment(**settings: str) -> dict[str, str]:
-    """Nothing of the outer process's settings, only these; no limits on rates, for all tests come from one address."""
+    """Nothing of the outer process's settings, only these; no word while all is well, no limits on rates."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEMARK_", "MAKE"))}
-    return outer | {"COLUMNS": "200", "NO_COLOR": "1"} | UNLIMITED | settings
+    return outer | {"COLUMNS": "200", "NO_COLOR": "1", "TIDEMARK_LOG_LEVEL": "warning"} | UNLIMITED | settings
 
 
 def free_port() -> int:
