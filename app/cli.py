@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from app import demo, logs, migrate
+from app import demo, logs, metrics, migrate
 from app.auth import Role
 from app.cli_audit import audit_cli
 from app.cli_caseload import show_alerts, show_caseload, show_due
@@ -114,7 +114,7 @@ def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: 
     logs.set_up(Settings())
     logs.guard_process()
     log.info("serving", {"host": host, "port": port, "workers": workers})
-    with worker_beside() if beside else nullcontext():
+    with metrics.shared_by(workers), worker_beside() if beside else nullcontext():
         uvicorn.run(
             "app.worker:application",
             factory=True,

@@ -17,6 +17,7 @@ from app.cli_database import run_with_database
 from app.db import Database
 from app.delivery import Worker
 from app.logs import guard_process
+from app.metrics import PLACE_VARIABLE
 from app.services.audit_chain import Sealer
 from app.services.derivation import rederive
 from app.settings import Settings
@@ -101,7 +102,9 @@ def worker_beside() -> Iterator[None]:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE)
+    """Its counts are its own: those of `/metrics` are of the processes that answer."""
+    environment = {name: value for name, value in os.environ.items() if name != PLACE_VARIABLE}
+    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE, env=environment)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -26,6 +26,7 @@ from app.routers import (
     episodes,
     health,
     instruments,
+    metrics,
     observations,
     patients,
     reference,
@@ -37,6 +38,7 @@ from app.routers import (
     webhooks,
 )
 from app.services.rate_limits import RateLimits
+from app.services.worker_lag import LagWatch
 from app.settings import Settings
 
 DESCRIPTION = """\
@@ -65,6 +67,7 @@ ROUTERS = (  # searched in this order: the hot ones first
     check_in_links,
     audit,
     health,
+    metrics,
     check_in_page,
     reference,
 )
@@ -76,7 +79,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         database = Database(database_url, settings)
         await database.open()
         app.state.database, app.state.tokens, app.state.settings = database, TokenCache(), settings
-        app.state.limits = RateLimits.of(settings)
+        app.state.limits, app.state.lag = RateLimits.of(settings), LagWatch()
         yield
         await app.state.limits.table.close()
         await database.close()

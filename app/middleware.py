@@ -11,6 +11,7 @@ from app import problems
 from app.deps import ACTOR
 from app.ids import new_id
 from app.logs import REQUEST_ID, trouble
+from app.metrics import REQUESTS
 
 log = logging.getLogger("tidemark")
 
@@ -46,6 +47,7 @@ class Envelope:
         request_id = str(new_id())
         bound = REQUEST_ID.set(request_id)
         status = GONE
+        REQUESTS.begin()
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -68,7 +70,9 @@ class Envelope:
                 raise
             await problems.response(problems.INTERNAL, problems.INTERNAL.advice)(scope, receive, send_with_headers)
         finally:
-            _tell(scope, status, time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            REQUESTS.end(method(scope), template(scope), status, seconds)
+            _tell(scope, status, seconds)
             REQUEST_ID.reset(bound)
 
 

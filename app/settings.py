@@ -102,6 +102,10 @@ class Settings(BaseSettings):
         default=None, description="One JSON object a line, or text. Unset: text at a terminal, else JSON."
     )
 
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="What `/metrics` asks for as its bearer token, `openssl rand -hex 32`. Unset: it is open to all.",
+    )
     audit_key: SecretStr | None = Field(
         default=None,
         description="Base64 of at least 32 random bytes, `openssl rand -base64 32`: signs the heads that "
