@@ -46,9 +46,10 @@ class Addresses:
 
 
 def settings_of_command() -> Settings:
-    """Read once, and first of all how it shall speak."""
+    """Read once for a command. Raises InvalidError for secrets that protect nothing."""
     settings = Settings()
     logs.set_up(settings)
+    settings.refuse_weak_secrets()
     return settings
 
 

@@ -112,4 +112,5 @@ def from_environment() -> FastAPI:
     settings = Settings()
     if settings.database_url is None:
         raise SystemExit("Set TIDEMARK_DATABASE_URL, or start with `tidemark serve`, which brings its own Postgres.")
+    settings.refuse_weak_secrets()
     return create_app(settings, settings.database_url.get_secret_value())

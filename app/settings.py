@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.secrets_check import refuse_weak_key, refuse_weak_login, refuse_weak_password
+
 _AUDIT_KEY_BYTES: Final = 32
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
@@ -111,6 +113,17 @@ class Settings(BaseSettings):
         description="Base64 of at least 32 random bytes, `openssl rand -base64 32`: signs the heads that "
         "`tidemark audit head` prints and proves those given to `tidemark audit verify`. Unset: heads are not signed.",
     )
+
+    def refuse_weak_secrets(self) -> None:
+        """Raises InvalidError that names the variable, and never the value."""
+        logins = {"TIDEMARK_DATABASE_URL": self.database_url, "TIDEMARK_OWNER_DATABASE_URL": self.owner_database_url}
+        for name, url in logins.items():
+            if url is not None:
+                refuse_weak_login(name, url.get_secret_value())
+        if self.metrics_token is not None:
+            refuse_weak_password("TIDEMARK_METRICS_TOKEN", self.metrics_token.get_secret_value())
+        if self.audit_key is not None:
+            refuse_weak_key("TIDEMARK_AUDIT_KEY", base64.b64decode(self.audit_key.get_secret_value()))
 
     @field_validator("audit_key")
     @classmethod
