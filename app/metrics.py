@@ -129,16 +129,17 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Moment(Collector):
-    """What is not counted but true just now. Without a lag the database does not answer."""
+    """What is not counted but true just now. A lag that is not known is not told."""
 
     version: str
+    database_up: bool
     lag: Lag | None
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         build = GaugeMetricFamily("tidemark_build_info", "What runs here.", labels=("version", "python"))
         build.add_metric((self.version, platform.python_version()), 1)
         yield build
-        yield _gauge("tidemark_database_up", "Whether the database answers.", float(self.lag is not None))
+        yield _gauge("tidemark_database_up", "Whether the database answers.", float(self.database_up))
         if self.lag is not None:
             told = "How long the webhook that should have gone out first is overdue."
             yield _gauge("tidemark_worker_delivery_lag_seconds", told, self.lag.delivery_seconds)

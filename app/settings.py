@@ -134,6 +134,12 @@ class Settings(BaseSettings):
                 raise ValueError("write the Base64 of at least 32 random bytes")
         return key
 
+    @field_validator("metrics_token")
+    @classmethod
+    def _no_empty_token(cls, token: SecretStr | None) -> SecretStr | None:
+        """Compose files hand on what is not set as nothing."""
+        return token if token is not None and token.get_secret_value() else None
+
     @field_validator("trusted_proxies")
     @classmethod
     def _sound_proxies(cls, proxies: str) -> str:

@@ -153,7 +153,7 @@ def test_compose_has_no_default_secret() -> None:
     """Every secret taken from the environment is demanded, and a missing one says what to do; the rest is off."""
     variables = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE)
     secrets = {"TIDEMARK_ADMIN_PASSWORD", "TIDEMARK_OWNER_PASSWORD", "TIDEMARK_APP_PASSWORD"}
-    others = {"TIDEMARK_TRUSTED_PROXIES", "TIDEMARK_CORS_ORIGINS", "TIDEMARK_HSTS_SECONDS"}
+    others = {"TIDEMARK_TRUSTED_PROXIES", "TIDEMARK_CORS_ORIGINS", "TIDEMARK_HSTS_SECONDS", "TIDEMARK_METRICS_TOKEN"}
     assert {name for name, _ in variables} == secrets | others
     assert [name for name, rest in variables if name in secrets and not re.fullmatch(r":\?set .{10,}", rest)] == []
     assert {rest for name, rest in variables if name in others} == {":-", ":-0"}

@@ -174,6 +174,13 @@ def test_every_secret_of_the_settings_is_looked_at(name: str, value: str) -> Non
         Settings.model_validate({name: value}).refuse_weak_secrets()
 
 
+def test_an_empty_token_is_none() -> None:
+    """As compose files hand on what is not set."""
+    settings = Settings.model_validate({"metrics_token": ""})
+    assert settings.metrics_token is None
+    settings.refuse_weak_secrets()
+
+
 # --- Our own pages ----------------------------------------------------------------------------------------------------
 
 

@@ -35,8 +35,9 @@ _DECLARED: Final[dict[int | str, dict[str, Any]]] = {
 async def get_metrics(database: DatabaseDep, request: Request) -> PrometheusText:
     """Where `TIDEMARK_METRICS_TOKEN` is set, it has to be sent as the bearer token."""
     refuse_strangers(request)
-    lag = await cast("LagWatch", request.app.state.lag).lag(database)
-    return PrometheusText(await asyncio.to_thread(metrics.text, metrics.Moment(request.app.version, lag)))
+    database_up, lag = await cast("LagWatch", request.app.state.lag).look(database)
+    moment = metrics.Moment(request.app.version, database_up, lag)
+    return PrometheusText(await asyncio.to_thread(metrics.text, moment))
 
 
 def refuse_strangers(request: Request) -> None:

@@ -33,23 +33,30 @@ class LagWatch:
     def __init__(self) -> None:
         self._asking = asyncio.Lock()
         self._asked_at = -math.inf
-        self._lag: Lag | None = None
+        self._seen: tuple[bool, Lag | None] = False, None
 
-    async def lag(self, database: Database) -> Lag | None:
-        """None where the database does not answer in time."""
+    async def look(self, database: Database) -> tuple[bool, Lag | None]:
+        """Whether the database answers, and the lag; None where there was no time for all clinics."""
         async with self._asking:
             if time.monotonic() - self._asked_at >= FRESH_SECONDS:
-                self._lag = await _find_lag(database)
+                self._seen = await _look(database)
                 self._asked_at = time.monotonic()
-            return self._lag
+            return self._seen
 
 
-async def _find_lag(database: Database) -> Lag | None:
+async def _look(database: Database) -> tuple[bool, Lag | None]:
+    try:
+        clinic_ids = await database.clinic_ids()
+    except UnavailableError:
+        return False, None
     try:
         async with asyncio.timeout(MOST_SECONDS):
-            of_clinics = [await _lag_of(database, clinic_id) for clinic_id in await database.clinic_ids()]
+            return True, _furthest([await _lag_of(database, clinic_id) for clinic_id in clinic_ids])
     except (UnavailableError, TimeoutError):
-        return None
+        return True, None
+
+
+def _furthest(of_clinics: list[Lag]) -> Lag:
     return Lag(
         max((lag.delivery_seconds for lag in of_clinics), default=0.0),
         max((lag.seal_seconds for lag in of_clinics), default=0.0),

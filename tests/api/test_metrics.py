@@ -19,7 +19,7 @@ from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.errors import UnavailableError
 from app.main import create_app
-from app.metrics import REQUESTS, Lag
+from app.metrics import REQUESTS, Lag, Moment, text
 from app.services import worker_lag
 from app.services.audit_chain import Sealer
 from app.services.worker_lag import LagWatch
@@ -173,7 +173,8 @@ async def test_a_full_pool_is_counted(address: PostgresAddress, anonymous: httpx
 
 
 async def lag_of(database: Database) -> Lag:
-    lag = await LagWatch().lag(database)
+    database_up, lag = await LagWatch().look(database)
+    assert database_up
     assert lag is not None
     return lag
 
@@ -209,15 +210,24 @@ async def test_the_lag_is_asked_for_now_and_then(database: Database, monkeypatch
     """However often somebody reads `/metrics`."""
     asked = 0
 
-    async def ask(_: Database) -> Lag:
+    async def ask(_: Database) -> tuple[bool, Lag | None]:
         nonlocal asked
         asked += 1
-        return Lag()
+        return True, Lag()
 
-    monkeypatch.setattr("app.services.worker_lag._find_lag", ask)
+    monkeypatch.setattr("app.services.worker_lag._look", ask)
     watch = LagWatch()
-    await asyncio.gather(*(watch.lag(database) for _ in range(20)))
+    await asyncio.gather(*(watch.look(database) for _ in range(20)))
     assert asked == 1
+
+
+async def test_a_lag_that_is_not_known_is_not_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many clinics to be asked in time are no reason to call the database away."""
+    monkeypatch.setattr("app.services.worker_lag.MOST_SECONDS", 0)
+    assert await LagWatch().look(database) == (True, None)
+    told = samples_of(text(Moment("0", database_up=True, lag=None)).decode())
+    assert told["tidemark_database_up", frozenset()] == 1
+    assert not [name for name, _ in told if name.startswith("tidemark_worker_")]
 
 
 async def test_a_database_that_is_away_is_told() -> None:

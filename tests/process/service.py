@@ -57,6 +57,7 @@ class Service:
     environment: Mapping[str, str]
     said: Path
     port: int = field(default_factory=free_port)
+    program: tuple[str, ...] = ("-m", "app")
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +77,7 @@ class Service:
         said: IO[bytes]
         with self.said.open("ab") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", *self.arguments, "--port", str(self.port)],
+                [sys.executable, *self.program, *self.arguments, "--port", str(self.port)],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
