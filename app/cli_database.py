@@ -16,11 +16,12 @@ from pydantic import SecretStr
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine import make_url
 
-from app import migrate
+from app import logs, migrate
 from app.crypto import new_master_key
 from app.db import RUNTIME_ROLE, Database
 from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
 from app.errors import InvalidError, UnavailableError
+from app.logs import trouble
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -45,6 +46,14 @@ class Addresses:
     runtime: str
     data_dir: Path
     settings: Settings  # with the master keys
+
+
+def settings_of_command() -> Settings:
+    """Read once for a command. Raises InvalidError for secrets that protect nothing."""
+    settings = Settings()
+    logs.set_up(settings)
+    settings.refuse_weak_secrets()
+    return settings
 
 
 @contextmanager
@@ -94,7 +103,7 @@ def migrate_plainly(owner_url: str, settings: Settings) -> None:
 
 def run_with_database(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
     """Runs one command's work on an open database."""
-    with database_addresses(Settings()) as addresses, database_told_plainly():
+    with database_addresses(settings_of_command()) as addresses, database_told_plainly():
         return asyncio.run(with_open_database(addresses, work))
 
 
@@ -165,8 +174,8 @@ def _kept_running(server: EmbeddedPostgres) -> Iterator[None]:
 
 
 def _start_again(server: EmbeddedPostgres) -> None:
-    log.warning("the private Postgres is gone and is started again")
+    log.warning("postgres_started_again")
     try:
         server.start()
     except EmbeddedPostgresError as error:
-        log.error("the private Postgres could not be started again: %s", error)  # noqa: TRY400  # the line says all
+        log.error("postgres_not_started", trouble(error))  # noqa: TRY400  # its own log says why

@@ -7,6 +7,7 @@ A transaction of a request is its caller's: it is given the actor. One that is g
 and sees all of that clinic: a test counts who may.
 """
 
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
@@ -18,9 +19,10 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
-from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app import metrics
 from app.auth import SEES_PATIENTS, Actor
 from app.crypto import KeyRing, MasterKeys
 from app.errors import InvalidError, UnavailableError
@@ -74,6 +76,8 @@ class Database:
             reset=_nothing_to_reset,
             **_hot_options(self._settings),
         )
+        metrics.HOT_POOL.open(self._settings.pool_size)
+        metrics.ORM_POOL.open(self._settings.orm_pool_size)
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -153,8 +157,13 @@ class Database:
         if self._pool is None:
             raise UnavailableError("The database is not open yet.")
         with _passing_troubles():
+            begun = time.perf_counter()
             async with self._pool.acquire(timeout=self._settings.pool_wait_seconds) as connection:
-                yield connection
+                metrics.HOT_POOL.take(time.perf_counter() - begun)
+                try:
+                    yield connection
+                finally:
+                    metrics.HOT_POOL.give_back()
 
 
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
@@ -199,9 +208,21 @@ FROM pg_roles r WHERE rolname = current_user
 """
 
 
+class _MeteredPool(AsyncAdaptedQueuePool):
+    def _do_get(self) -> ConnectionPoolEntry:
+        begun = time.perf_counter()
+        entry = super()._do_get()
+        metrics.ORM_POOL.take(time.perf_counter() - begun)
+        return entry
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        metrics.ORM_POOL.give_back()
+        super()._do_return_conn(record)
+
+
 def _engine(url: str, settings: Settings) -> AsyncEngine:
     options: dict[str, Any] = {"pool_size": settings.orm_pool_size, "max_overflow": 0}
-    options |= {"pool_timeout": settings.pool_wait_seconds, "poolclass": AsyncAdaptedQueuePool}
+    options |= {"pool_timeout": settings.pool_wait_seconds, "poolclass": _MeteredPool}
     connect = _connect_options(settings)
     if settings.database_pooler == "transaction":
         options = {"poolclass": NullPool}
@@ -270,8 +291,21 @@ def _passing_troubles() -> Iterator[None]:
         yield
     except _TROUBLES as error:
         if _is_passing(error):
+            metrics.count_trouble(_reason(error))
             raise UnavailableError("The database is busy or away. Try again in a moment.") from error
         raise
+
+
+def _reason(error: BaseException | None) -> str:
+    match error:
+        case sa_exc.TimeoutError() | TimeoutError():
+            return "no_connection_in_time"
+        case sa_exc.DBAPIError():
+            return _reason(error.orig and (error.orig.__cause__ or error.orig))
+        case asyncpg.PostgresError():
+            return str(error.sqlstate or "unknown")
+        case _:
+            return "away"
 
 
 def _is_passing(error: BaseException) -> bool:

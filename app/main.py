@@ -28,6 +28,7 @@ from app.routers import (
     episodes,
     health,
     instruments,
+    metrics,
     observations,
     patients,
     reference,
@@ -39,6 +40,7 @@ from app.routers import (
     webhooks,
 )
 from app.services.rate_limits import RateLimits
+from app.services.worker_lag import LagWatch
 from app.settings import Settings
 
 DESCRIPTION = """\
@@ -69,6 +71,7 @@ ROUTERS = (  # searched in this order: the hot ones first
     emergency_accesses,
     audit,
     health,
+    metrics,
     check_in_page,
     reference,
 )
@@ -80,7 +83,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         database = Database(database_url, settings)
         await database.open()
         app.state.database, app.state.tokens, app.state.settings = database, TokenCache(), settings
-        app.state.limits = RateLimits.of(settings)
+        app.state.limits, app.state.lag = RateLimits.of(settings), LagWatch()
         yield
         await app.state.limits.table.close()
         await database.close()
@@ -114,4 +117,5 @@ def from_environment() -> FastAPI:
     settings = Settings()
     if settings.database_url is None:
         raise SystemExit("Set TIDEMARK_DATABASE_URL, or start with `tidemark serve`, which brings its own Postgres.")
+    settings.refuse_weak_secrets()
     return create_app(settings, settings.database_url.get_secret_value())

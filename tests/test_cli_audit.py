@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import io
 import json
 import os
@@ -29,8 +30,8 @@ from tests.services import trail
 from tests.services.trail import a_chain, breaking_in
 
 T = TypeVar("T")
-KEY = base64.b64encode(bytes(range(32))).decode()
-OTHER_KEY = base64.b64encode(bytes(32)).decode()
+KEY = base64.b64encode(hashlib.sha256(b"a key").digest()).decode()
+OTHER_KEY = base64.b64encode(hashlib.sha256(b"another key").digest()).decode()
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ def test_compose_has_no_default_secret() -> None:
     variables = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE)
     passwords = {"TIDEMARK_ADMIN_PASSWORD", "TIDEMARK_OWNER_PASSWORD", "TIDEMARK_APP_PASSWORD"}
     secrets = passwords | {"TIDEMARK_MASTER_KEYS"}
-    others = {"TIDEMARK_TRUSTED_PROXIES", "TIDEMARK_CORS_ORIGINS", "TIDEMARK_HSTS_SECONDS"}
+    others = {"TIDEMARK_TRUSTED_PROXIES", "TIDEMARK_CORS_ORIGINS", "TIDEMARK_HSTS_SECONDS", "TIDEMARK_METRICS_TOKEN"}
     assert {name for name, _ in variables} == secrets | others
     assert [name for name, rest in variables if name in secrets and not re.fullmatch(r":\?set .{10,}", rest)] == []
     assert {rest for name, rest in variables if name in others} == {":-", ":-0"}

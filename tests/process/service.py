@@ -30,10 +30,11 @@ UNLIMITED = dict.fromkeys(
 
 
 def plain_environment(**settings: str) -> dict[str, str]:
-    """Nothing of the outer process's settings, only these; no limits on rates, for all tests come from one address."""
+    """Nothing of the outer process's settings, only these; no word while all is well, no limits on rates."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEMARK_", "MAKE"))}
     keys = {"TIDEMARK_MASTER_KEYS": MASTER_KEY}
-    return outer | {"COLUMNS": "200", "NO_COLOR": "1"} | UNLIMITED | keys | settings
+    quiet = {"COLUMNS": "200", "NO_COLOR": "1", "TIDEMARK_LOG_LEVEL": "warning"}
+    return outer | quiet | UNLIMITED | keys | settings
 
 
 def free_port() -> int:
@@ -60,6 +61,7 @@ class Service:
     environment: Mapping[str, str]
     said: Path
     port: int = field(default_factory=free_port)
+    program: tuple[str, ...] = ("-m", "app")
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -79,7 +81,7 @@ class Service:
         said: IO[bytes]
         with self.said.open("ab") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", *self.arguments, "--port", str(self.port)],
+                [sys.executable, *self.program, *self.arguments, "--port", str(self.port)],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

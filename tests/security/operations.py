@@ -76,6 +76,7 @@ _WHY: Final = {"reason": "a slip"}
 SOUND: Final[dict[str, Sound]] = {
     "livez": Sound(),
     "readyz": Sound(),
+    "get_metrics": Sound(),
     # Reads
     "list_assessments": Sound(query={"patient_id": _PATIENT}),
     "get_assessment": Sound(),
