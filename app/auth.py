@@ -69,6 +69,12 @@ class Permission(StrEnum):
     WRITE_WEBHOOKS = "webhooks:write"
     READ_AUDIT = "audit:read"
     READ_ACCESSES = "accesses:read"
+    ERASE_PATIENTS = "patients:erase"
+    READ_ERASURES = "erasures:read"
+    READ_EVERYTHING = "everything:read"
+    READ_CONSENTS = "consents:read"
+    WRITE_CONSENTS = "consents:write"
+    WITHDRAW_CONSENTS = "consents:withdraw"
 
 
 _CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
@@ -102,6 +108,12 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.WRITE_WEBHOOKS: _ADMIN,
     Permission.READ_AUDIT: _ADMIN,
     Permission.READ_ACCESSES: _STAFF | {Role.PATIENT},
+    Permission.ERASE_PATIENTS: _ADMIN,
+    Permission.READ_ERASURES: _ADMIN,
+    Permission.READ_EVERYTHING: _STAFF | {Role.PATIENT},
+    Permission.READ_CONSENTS: _STAFF | {Role.PATIENT},
+    Permission.WRITE_CONSENTS: _STAFF,
+    Permission.WITHDRAW_CONSENTS: _STAFF | {Role.PATIENT},
 }
 
 

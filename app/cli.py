@@ -8,6 +8,7 @@ import socket
 import sys
 import traceback
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
@@ -29,14 +30,17 @@ from app.cli_database import (
     run_with_database,
     with_open_database,
 )
+from app.cli_erasures import erasures_cli
 from app.cli_import import import_forms
 from app.cli_worker import work, worker_beside
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgresError
+from app.erasure_file import read_ledger
 from app.errors import AppError, InvalidError
 from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
 from app.services import clinics
+from app.services.erasure_ledger import replay
 from app.settings import Settings
 
 cli = typer.Typer(
@@ -47,6 +51,7 @@ token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_
 cli.add_typer(clinic_cli, name="clinic")
 cli.add_typer(token_cli, name="token")
 cli.add_typer(audit_cli, name="audit")
+cli.add_typer(erasures_cli, name="erasures")
 cli.command("import")(import_forms)
 cli.command("caseload")(show_caseload)
 cli.command("due")(show_due)
@@ -106,6 +111,9 @@ def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: 
     with database_told_plainly():
         faults = asyncio.run(with_open_database(addresses.runtime, Settings(), Database.runtime_role_faults))
     refuse_unsafe_role(faults)
+    if addresses.erasure_ledger is not None:
+        os.environ["TIDEMARK_ERASURE_LEDGER"] = str(addresses.erasure_ledger)
+        erase_again(addresses.runtime, addresses.erasure_ledger)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what uvicorn passes on when it has come to rest
     with worker_beside() if beside else nullcontext():
         uvicorn.run(
@@ -121,6 +129,17 @@ def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: 
             proxy_headers=False,  # the application itself decides whom it believes
             timeout_graceful_shutdown=10,
         )
+
+
+def erase_again(url: str, ledger: Path) -> None:
+    """Before anybody is answered: a restored backup must not show whom it has brought back."""
+    entries = read_ledger(ledger)
+    if not entries:
+        return
+    with database_told_plainly():
+        done = asyncio.run(with_open_database(url, Settings(), lambda database: replay(database, entries)))
+    for entry in done.erased:
+        err.print(f"tidemark: erased again: patient {entry.patient_id} of clinic {entry.clinic_id}", markup=False)
 
 
 def refuse_unsafe_role(faults: list[str]) -> None:

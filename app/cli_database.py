@@ -24,6 +24,7 @@ from app.settings import Settings
 T = TypeVar("T")
 log = logging.getLogger("tidemark")
 
+ERASURE_LEDGER: Final = "erasures.ndjson"  # beside the private Postgres, so that copying that alone leaves it
 LOOK_SECONDS: Final = 0.5  # between two looks at the private Postgres
 
 _ADVICE: Final = {
@@ -42,6 +43,7 @@ class Addresses:
     owner: str
     runtime: str
     data_dir: Path
+    erasure_ledger: Path | None
 
 
 @contextmanager
@@ -50,14 +52,15 @@ def database_addresses(settings: Settings) -> Iterator[Addresses]:
     if settings.database_url is not None:
         runtime = _address(settings.database_url, "TIDEMARK_DATABASE_URL")
         owner = _address(settings.owner_database_url or settings.database_url, "TIDEMARK_OWNER_DATABASE_URL")
-        yield Addresses(owner, runtime, settings.data_dir)
+        yield Addresses(owner, runtime, settings.data_dir, settings.erasure_ledger)
         return
     chosen = "data_dir" in settings.model_fields_set
     data_dir = settings.data_dir if chosen else default_data_dir(settings.data_dir, run_as=settings.pg_run_as)
     with EmbeddedPostgres(data_dir, bin_dir=settings.pg_bin, run_as=settings.pg_run_as) as server:
         migrate_plainly(server.address.owner_url)
         with _kept_running(server):
-            yield Addresses(server.address.owner_url, server.address.runtime_url, data_dir)
+            ledger = settings.erasure_ledger or data_dir / ERASURE_LEDGER
+            yield Addresses(server.address.owner_url, server.address.runtime_url, data_dir, ledger)
 
 
 def migrate_plainly(owner_url: str) -> None:

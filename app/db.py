@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.errors import UnavailableError
+from app.errors import NotFoundError, UnavailableError
 from app.settings import Settings
 
 RUNTIME_ROLE: Final = "tidemark_runtime"
@@ -230,7 +230,15 @@ def _passing_troubles() -> Iterator[None]:
     except _TROUBLES as error:
         if _is_passing(error):
             raise UnavailableError("The database is busy or away. Try again in a moment.") from error
+        if _misses_patient(error):
+            raise NotFoundError("There is no such patient.") from error
         raise
+
+
+def _misses_patient(error: BaseException) -> bool:
+    """Whether something was written about a patient who was erased after the writer had looked."""
+    cause = error.orig and error.orig.__cause__ if isinstance(error, sa_exc.DBAPIError) else error
+    return isinstance(cause, asyncpg.ForeignKeyViolationError) and str(cause.constraint_name).endswith("_patient")
 
 
 def _is_passing(error: BaseException) -> bool:

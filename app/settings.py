@@ -101,6 +101,13 @@ class Settings(BaseSettings):
         "`tidemark audit head` prints and proves those given to `tidemark audit verify`. Unset: heads are not signed.",
     )
 
+    erasure_ledger: Path | None = Field(
+        default=None,
+        description="File outside the database that the worker adds each erasure to, and that `tidemark serve` does "
+        "again in a restored database before it answers. Unset: `erasures.ndjson` in the data directory of a private "
+        "Postgres, none for another.",
+    )
+
     @field_validator("audit_key")
     @classmethod
     def _sound_audit_key(cls, key: SecretStr | None) -> SecretStr | None:

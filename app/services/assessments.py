@@ -16,12 +16,13 @@ from app.db import Database, driver_connection
 from app.errors import AppError, NotFoundError
 from app.paging import PageRequest
 from app.schemas.assessments import AssessmentSubmit
-from app.schemas.faults import invalid
+from app.schemas.faults import FieldError, invalid
+from app.schemas.fields import parse_id
 from app.services.alert_states import find_alerts_of_forms
 from app.services.clock import ClockReading, impossible_form, read_clock
 from app.services.histories import find_histories
 from app.services.idempotency import fingerprint
-from app.services.intake import Entry, Outcome, intake_of, store_batch
+from app.services.intake import BatchClaim, Entry, Outcome, intake_of, store_batch
 from app.services.scored_assessments import AssessmentInView, from_row, in_view, submitted
 from app.services.stored_assessments import safety_text_for
 from app.services.versions import superseded
@@ -58,10 +59,24 @@ async def record_batch(
     clock = read_clock(device_time, received_at)
     read = [_read(row, number, actor, key, received_at, clock) for number, row in enumerate(rows)]
     entries = [entry for entry in read if isinstance(entry, Entry)]
-    claim = None if key is None else (key, fingerprint("assessment.batch", {"rows": list(rows)}))
+    claim = None if key is None else _batch_claim(key, rows)
     outcomes, replayed = await store_batch(database, actor, entries, claim)
     stored = iter(outcomes)
     return [next(stored) if isinstance(one, Entry) else one for one in read], replayed
+
+
+def _batch_claim(key: str, rows: Sequence[Any]) -> BatchClaim:
+    """Refused rows are in the hash as well, so whoever they name counts too."""
+    named = (row.get("patient_id") for row in rows if isinstance(row, dict))
+    patient_ids = frozenset(found for found in map(_id_or_none, named) if found is not None)
+    return BatchClaim(key, fingerprint("assessment.batch", {"rows": list(rows)}), patient_ids)
+
+
+def _id_or_none(value: Any) -> UUID | None:
+    try:
+        return parse_id(value)
+    except FieldError:
+        return None
 
 
 def _read(

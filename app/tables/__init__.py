@@ -6,6 +6,8 @@ from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
 from app.tables.base import Versioned
 from app.tables.clinics import ApiToken, Clinic, ClinicRules
+from app.tables.consents import Consent, PartTwo
+from app.tables.erasures import Erasure
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
@@ -34,13 +36,16 @@ __all__ = [
     "CheckInLink",
     "Clinic",
     "ClinicRules",
+    "Consent",
     "Delivery",
     "Derivation",
     "EpisodeOfCare",
+    "Erasure",
     "ExpectedCheckIn",
     "IdempotencyKey",
     "Notification",
     "Observation",
+    "PartTwo",
     "Patient",
     "PatientTimeZone",
     "RequestRate",
@@ -68,6 +73,9 @@ APPEND_ONLY: Final = frozenset(
         "adverse_event",
         "suitability_checklist",
         "suitability_screen",
+        "consent",
+        "part_two",
+        "erasure",
         "threshold",
         "schedule",
         "alert_event",

@@ -78,6 +78,12 @@ ADVERSE_EVENT: dict[str, Any] = {
     "serious": False,
     "onset_at": ago(hours=49),
 }
+CONSENT: dict[str, Any] = {
+    "purpose": "disclosure_to_recipient",
+    "recipient": "Dr. Elsewhere",
+    "how": "signed",
+    "given_at": ago(days=18),
+}
 # Due now and long: the window of the first opened with the course, the second follows the dose.
 SCHEDULE: dict[str, Any] = {
     "entries": [
@@ -182,6 +188,8 @@ async def _furnish_clinic(estate: Estate) -> None:
     checklist = CHECKLIST | {"title": f"{name} list"}
     things["checklist"] = (await _send(estate, "POST", "/v1/suitability-checklists", checklist))["id"]
     things["threshold"] = (await _send(estate, "POST", "/v1/thresholds", THRESHOLD | {"source": name}))["id"]
+    gone = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name} gone"}))["id"]
+    things["erasure"] = (await _send(estate, "DELETE", f"/v1/patients/{gone}?ground=patient_request", None))["id"]
     things["webhook"] = (await _send(estate, "POST", "/v1/webhooks", WEBHOOK | {"label": name}))["id"]
 
 
@@ -214,6 +222,8 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
         made[kind] = answer["id"]
         if kind == "link":
             made["link_token"] = answer["token"]
+    consent = await _send(estate, "PUT", f"/v1/patients/{patient}/consents", CONSENT | {"document": f"{name} scan"})
+    made["consent"] = consent["id"]
     made |= await _fill_forms(estate, patient)
     things |= made
 
@@ -240,7 +250,7 @@ async def _fill_forms(estate: Estate, patient: str) -> dict[str, str]:
     }
 
 
-async def _send(estate: Estate, method: str, address: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _send(estate: Estate, method: str, address: str, body: dict[str, Any] | None) -> dict[str, Any]:
     is_first = method == "PUT" or address == "/v1/clinic"
     headers = {} if is_first and method == "PUT" else {"If-Match": '"1"'}
     answer = await estate.http[Role.ADMIN].request(method, address, json=body, headers=headers)

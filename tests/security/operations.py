@@ -15,6 +15,7 @@ from tests.security.estate import (
     ADVERSE_EVENT,
     BETTER,
     CHECKLIST,
+    CONSENT,
     EPISODE,
     OBSERVATION,
     SCHEDULE,
@@ -46,6 +47,8 @@ NAMED: Final = {
     "webhook_id": "webhook",
     "notification_id": "notification",
     "link_id": "link",
+    "consent_id": "consent",
+    "erasure_id": "erasure",
 }
 
 
@@ -111,6 +114,13 @@ SOUND: Final[dict[str, Sound]] = {
     "get_alert_latency": Sound(),
     "list_audit_events": Sound(query={"patient_id": _PATIENT}),
     "list_accesses": Sound(),
+    "list_consents": Sound(),
+    "list_consent_versions": Sound(),
+    "get_part_two": Sound(),
+    "list_part_two_versions": Sound(),
+    "get_everything": Sound(),
+    "list_erasures": Sound(query={"patient_id": _PATIENT}),
+    "get_erasure": Sound(),
     "get_alert": Sound(),
     "list_suitability_checklists": Sound(),
     "get_suitability_checklist": Sound(),
@@ -129,6 +139,9 @@ SOUND: Final[dict[str, Sound]] = {
     # Writes
     "score_without_storing": Sound({"responses": BETTER}, reference="phq-9"),
     "create_patient": Sound({"external_ref": "chart-9"}),
+    "put_consent": Sound(_WHY | CONSENT),
+    "withdraw_consent": Sound(_WHY | {"withdrawn_at": ago(minutes=1)}),
+    "put_part_two": Sound(_WHY | {"applies": True}),
     "amend_patient": Sound(_WHY | {"time_zone": "America/Denver", "time_zone_from": ago(days=1)}),
     "amend_clinic_rules": Sound(
         _WHY | {"amend_window_hours": 48, "safety_text": "Call 555-0111.", "quiet_from": "22:00"}
@@ -171,6 +184,7 @@ SOUND: Final[dict[str, Sound]] = {
     "retry_webhook_delivery": Sound(),
     "create_check_in_link": Sound({"expires_in_hours": 24, "tries": 5}),
     "revoke_check_in_link": Sound(),
+    "erase_patient": Sound(query={"ground": "patient_request"}),
 }
 
 
