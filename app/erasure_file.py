@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 from uuid import UUID
 
 from app.db import Database
 from app.errors import InvalidError
 from app.services.erasure_ledger import LedgerEntry, find_entries, parse_ledger
+
+
+LINE_BEGINS: Final = b'{"clinic_id": "'
 
 
 def read_ledger(path: Path) -> list[LedgerEntry]:
@@ -30,6 +33,7 @@ def add_to_ledger(path: Path, entries: Iterable[LedgerEntry]) -> set[UUID]:
     """Adds those it does not hold, on disk when this comes back. Returns the ids it holds now."""
     with _opened(path) as file:
         known = {entry.id for entry in _whole_entries(file)}
+        _drop_torn_line(file)
         new = {entry.id: entry for entry in entries if entry.id not in known}
         if new:
             file.write("".join(f"{entry.line()}\n" for entry in new.values()).encode())
@@ -44,7 +48,6 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     is_new = not path.exists()
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        _drop_torn_line(file)
         yield file
     if is_new:
         directory = os.open(path.parent, os.O_RDONLY)
@@ -54,20 +57,31 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             os.close(directory)
 
 
-def _drop_torn_line(file: BinaryIO) -> None:
-    """What a crash cut short was never on record here; the database still has it, and it is written anew."""
-    file.seek(0)
-    content = file.read()
-    file.truncate(content.rfind(b"\n") + 1)
-
-
 def _whole_entries(file: BinaryIO) -> list[LedgerEntry]:
-    file.seek(0)
-    content = file.read()
+    """What a crash cut short was never on record here: the database still has it, and it is written anew.
+
+    But it has to look like the beginning of one of ours: the setting may name somebody else's file.
+    """
+    whole, torn = _parts(file)
+    if torn[: len(LINE_BEGINS)] != LINE_BEGINS[: len(torn)]:
+        raise InvalidError("The erasure ledger ends with what is none of ours. Nothing was done.")
     try:
-        return parse_ledger(content[: content.rfind(b"\n") + 1].decode())
+        return parse_ledger(whole.decode())
     except UnicodeDecodeError:
         raise InvalidError("The erasure ledger is no text. Nothing was done.") from None
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    whole, _ = _parts(file)
+    file.truncate(len(whole))
+
+
+def _parts(file: BinaryIO) -> tuple[bytes, bytes]:
+    """Up to the end of the last whole line, and what follows it."""
+    file.seek(0)
+    content = file.read()
+    end = content.rfind(b"\n") + 1
+    return content[:end], content[end:]
 
 
 class LedgerKeeper:

@@ -8,6 +8,7 @@ from app import tables
 from app.schemas.consents import ConsentPut, ConsentWithdrawal, PartTwoPut, Purpose
 from app.schemas.erasures import ErasureAnswer, ErasureGround
 from app.schemas.everything import EverythingAnswer
+from app.schemas.fields import Body
 from app.services.erasure_ledger import parse_ledger
 from app.services.everything import HIDDEN, MOST_ROWS, PARTS
 from tests.docs.documents import ROOT, blocks
@@ -60,6 +61,7 @@ def test_every_column_of_everything_is_named() -> None:
 
 def test_bodies_of_consents_are_what_is_taken() -> None:
     """All three are read by their models, and are the examples of the reference."""
-    for shown, model in zip(blocks(CONSENTS, "json"), (ConsentPut, ConsentWithdrawal, PartTwoPut), strict=True):
+    models: tuple[type[Body], ...] = (ConsentPut, ConsentWithdrawal, PartTwoPut)
+    for shown, model in zip(blocks(CONSENTS, "json"), models, strict=True):
         assert json.loads(shown) == model.model_json_schema()["example"]
         model.model_validate(json.loads(shown))
