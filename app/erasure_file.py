@@ -13,7 +13,6 @@ from app.db import Database
 from app.errors import InvalidError
 from app.services.erasure_ledger import LedgerEntry, find_entries, parse_ledger
 
-
 LINE_BEGINS: Final = b'{"clinic_id": "'
 
 
