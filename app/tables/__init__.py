@@ -7,6 +7,8 @@ from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
 from app.tables.base import Sealed, Versioned, sealed_columns
 from app.tables.clinics import ApiToken, Clinic, ClinicRules, DataKey
+from app.tables.consents import Consent, PartTwo
+from app.tables.erasures import Erasure
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
@@ -37,15 +39,18 @@ __all__ = [
     "CheckInLink",
     "Clinic",
     "ClinicRules",
+    "Consent",
     "DataKey",
     "Delivery",
     "Derivation",
     "EmergencyAccess",
     "EpisodeOfCare",
+    "Erasure",
     "ExpectedCheckIn",
     "IdempotencyKey",
     "Notification",
     "Observation",
+    "PartTwo",
     "Patient",
     "PatientTimeZone",
     "RequestRate",
@@ -75,6 +80,9 @@ APPEND_ONLY: Final = frozenset(
         "adverse_event",
         "suitability_checklist",
         "suitability_screen",
+        "consent",
+        "part_two",
+        "erasure",
         "threshold",
         "schedule",
         "alert_event",
