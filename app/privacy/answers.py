@@ -1,17 +1,20 @@
-"""Figures about a cohort as they may be told: a count, a rate, a mean. Hidden where few people stand behind them.
+"""Figures about a cohort as they may be told: counts, rates, means. Hidden where few people stand behind them.
 
 Also a rate and a mean are cells. 3 of 30 is a cell of 3, 27 of 30 is one too, and a mean over 4 people is a cell of 4.
+
+Whatever else is told of the cohort, such as an interval or an effect size, has to be computed from what is told here:
+the width of an interval around an exact mean gives back the exact number of people.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Final
 
-from app.privacy.cells import SMALLEST_CELL
+from app.privacy.cells import SMALLEST_CELL, hide_small_counts
 from app.privacy.noise import noisy_count
 
 MEAN_STEP: Final = 0.5  # points; judgement: finer than any threshold of a questionnaire, coarser than one person of 11
@@ -20,8 +23,8 @@ MEAN_STEP: Final = 0.5  # points; judgement: finer than any threshold of a quest
 class Hidden(StrEnum):
     """Why a figure is not told."""
 
-    TOO_FEW = "too_few"  # people behind it, in its numerator, or in what its numerator leaves out
-    ALL_ALIKE = "all_alike"  # the figure would be everybody's own value
+    TOO_FEW = "too_few"  # people behind it, behind what it leaves out, or behind another figure it would give away
+    ALL_ALIKE = "all_alike"  # the spread rounds to nothing: the mean would be nearly everybody's own value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,10 @@ class ToldRate:
 
 @dataclass(frozen=True, slots=True)
 class ToldMean:
-    """A mean in steps, with a noisy count of the people behind it. None: hidden."""
+    """A mean and standard deviation in steps, and a noisy count of the people behind them. All None: hidden."""
 
     mean: float | None
+    sd: float | None
     n: int | None
     hidden: Hidden | None
 
@@ -71,13 +75,46 @@ def told_count(count: int, key: bytes, question: bytes, figure: str, threshold: 
     return ToldCount(noisy, None)
 
 
+def told_parts(
+    counts: Mapping[str, int], key: bytes, question: bytes, threshold: int = SMALLEST_CELL
+) -> dict[str, ToldCount]:
+    """How many people of a cohort are in each of its parts, where the number of them all may be known.
+
+    Small parts are hidden, and enough others with them that none follows from the total; why a part is hidden is the
+    same for both. What is left bears the noise of its name; the parts need not add up to the total.
+
+    Units and range: people, at least 0; each person is in one part.
+    Missing data: people of whom the part is not known are a part.
+
+    Raises:
+        ValueError: no parts, a negative count, or the key too short.
+
+    Source: `hide_small_counts` and `told_count`.
+
+    >>> told = told_parts({"improved": 60, "unchanged": 35, "deteriorated": 4}, bytes(range(32)), b"{}")
+    >>> [(part, figure.count) for part, figure in told.items()]
+    [('improved', 61), ('unchanged', None), ('deteriorated', None)]
+    """
+    shown = hide_small_counts(list(counts.values()), threshold).counts
+    return {
+        part: ToldCount(None, Hidden.TOO_FEW) if count is None else told_count(count, key, question, part, threshold)
+        for part, count in zip(counts, shown, strict=True)
+    }
+
+
 def told_rate(
-    numerator: int, denominator: int, key: bytes, question: bytes, figure: str, threshold: int = SMALLEST_CELL
+    numerator: int,
+    denominator: int,
+    key: bytes,
+    question: bytes,
+    figure: str,
+    among: str,
+    threshold: int = SMALLEST_CELL,
 ) -> ToldRate:
     """A share, where both who is in it and who is not are enough people to be told as counts.
 
-    Each of the two gets its own noise; the denominator is their sum. A share of nobody or of everybody is hidden too:
-    it would be a statement about each of them.
+    A share of nobody or of everybody is hidden too: it would be a statement about each of them. `among` names the
+    people of the denominator: figures about the same people share its noise, or each would be one more look at it.
 
     Units and range: people, 0 <= numerator <= denominator; the rate is strictly between 0 and 1.
     Missing data: people whose outcome is not known are in neither number.
@@ -87,32 +124,32 @@ def told_rate(
 
     Source: CMS cell size suppression policy: no percentage from which a small cell follows.
 
-    >>> told_rate(33, 60, bytes(range(32)), b"{}", "remission")
-    ToldRate(numerator=30, denominator=54, rate=0.5555555555555556, hidden=None)
-    >>> told_rate(57, 60, bytes(range(32)), b"{}", "remission").hidden.value
+    >>> told_rate(33, 60, bytes(range(32)), b"{}", "remission", "week 4")
+    ToldRate(numerator=33, denominator=57, rate=0.5789473684210527, hidden=None)
+    >>> told_rate(57, 60, bytes(range(32)), b"{}", "remission", "week 4").hidden.value
     'too_few'
     """
     if not 0 <= numerator <= denominator:
         raise ValueError("a numerator is between 0 and its denominator")
-    inside = told_count(numerator, key, question, f"{figure}/in", threshold).count
-    outside = told_count(denominator - numerator, key, question, f"{figure}/out", threshold).count
-    if inside is None or outside is None:
+    part = told_count(numerator, key, question, figure, threshold).count
+    whole = told_count(denominator, key, question, among, threshold).count
+    if part is None or whole is None or min(denominator - numerator, whole - part) < threshold:
         return ToldRate(None, None, None, Hidden.TOO_FEW)
-    return ToldRate(inside, inside + outside, inside / (inside + outside), None)
+    return ToldRate(part, whole, part / whole, None)
 
 
 def told_mean(
     values: Iterable[float | None],
     key: bytes,
     question: bytes,
-    figure: str,
+    among: str,
     threshold: int = SMALLEST_CELL,
     step: float = MEAN_STEP,
 ) -> ToldMean:
-    """A mean rounded to steps, where enough people stand behind it and they are not all alike.
+    """A mean and its spread rounded to steps, where enough people stand behind them and not nearly all are alike.
 
-    It bears no noise: as much as one person needs would drown the mean of thirty. What guards it is that cohorts near
-    to each other are not both answered (`budget`).
+    They bear no noise: as much as one person needs would drown the mean of thirty. What guards them is that cohorts
+    near to each other are not both answered (`budget`). `among` names the people, as in `told_rate`.
 
     Units and range: the values' unit, `step` above 0 in the same.
     Missing data: people without a value are left out.
@@ -122,18 +159,19 @@ def told_mean(
 
     Source: judgement.
 
-    >>> told_mean([-8, -6, None, *range(-14, 0)], bytes(range(32)), b"{}", "change")
-    ToldMean(mean=-7.5, n=13, hidden=None)
-    >>> told_mean([-8, -6], bytes(range(32)), b"{}", "change").hidden.value
+    >>> told_mean([-8, -6, None, *range(-14, 0)], bytes(range(32)), b"{}", "week 4")
+    ToldMean(mean=-7.5, sd=4.0, n=13, hidden=None)
+    >>> told_mean([-8, -6], bytes(range(32)), b"{}", "week 4").hidden.value
     'too_few'
     """
     known = [value for value in values if value is not None]
-    n = told_count(len(known), key, question, f"{figure}/n", threshold)
+    n = told_count(len(known), key, question, among, threshold)
     if n.hidden:
-        return ToldMean(None, None, n.hidden)
-    if len(set(known)) < 2:
-        return ToldMean(None, None, Hidden.ALL_ALIKE)
-    return ToldMean(to_nearest(fmean(known), step), n.count, None)
+        return ToldMean(None, None, None, n.hidden)
+    sd = to_nearest(stdev(known), step)
+    if not sd:
+        return ToldMean(None, None, None, Hidden.ALL_ALIKE)
+    return ToldMean(to_nearest(fmean(known), step), sd, n.count, None)
 
 
 def to_nearest(value: float, step: float = 5) -> float:

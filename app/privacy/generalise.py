@@ -170,6 +170,7 @@ AGE: Final = bands_of("age", (5, 10, 30), top=OLDEST_TOLD)  # years
 DOSE_MG: Final = bands_of("dose_mg", (25, 50, 100), top=400)  # mg; judgement: few doses lie above
 YEAR: Final = bands_of("index_year", (1, 2, 4))
 MODALITY: Final = groups_of("modality")
+MEDICINE: Final = groups_of("medicine")
 ROUTE: Final = groups_of(
     "route",
     {  # pharmaceutical routes by the way in; judgement
@@ -182,6 +183,8 @@ ROUTE: Final = groups_of(
         "oral": "oral",
     },
 )
+
+LADDERS: Final = (AGE, YEAR, MODALITY, MEDICINE, ROUTE, DOSE_MG)  # of the quasi-identifiers in columns.py, in order
 
 
 def _check(

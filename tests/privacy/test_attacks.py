@@ -56,7 +56,7 @@ def rounded(improved: int, _people: int, _question: bytes) -> float | None:
 
 
 def published(improved: int, people: int, question: bytes) -> float | None:
-    return told_rate(improved, people, KEY, question, "improved").numerator
+    return told_rate(improved, people, KEY, question, "improved", "all").numerator
 
 
 def test_differencing_wins_against_exact_counts_and_against_rounding() -> None:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.privacy.columns import COLUMNS, NotAllowedError, Role, Tier, columns_of, only_declared
+from app.privacy.generalise import LADDERS
 
 TABLES = sorted({column.table for column in COLUMNS})
 ASKABLE = sorted({column.name for column in COLUMNS if column.when_asked})
@@ -52,6 +53,12 @@ def test_every_table_names_people_by_pseudonym_and_each_column_once() -> None:
         assert len({column.name for column in columns}) == len(columns)
     assert all(column.says and column.made_by and column.tiers for column in COLUMNS)
     assert columns_of("users", Tier.EXPERT) == ()
+
+
+def test_every_quasi_identifier_has_its_ladder() -> None:
+    """In the same order, so that nothing an outsider may know is told as it is."""
+    declared = [column.name for column in COLUMNS if column.role is Role.QUASI_IDENTIFIER]
+    assert [ladder.name for ladder in LADDERS] == declared
 
 
 def test_a_declared_column_that_is_missing_is_a_mistake() -> None:
