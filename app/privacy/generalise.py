@@ -1,37 +1,22 @@
 """Telling less of everybody, and leaving out whoever still stands out.
 
-Each quasi-identifier has a ladder: as it is told at first, then coarser and coarser, and at last not at all. Every
-person stands on the same rung of a ladder. Going up merges classes and never splits one, so nobody's group shrinks.
+Every person stands on the same rung of a quasi-identifier's ladder. Going up merges classes and never splits one, so
+nobody's group shrinks.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from itertools import groupby, pairwise, product
 from operator import add
-from typing import Final
 
-from app.privacy.bands import band
 from app.privacy.cells import SMALLEST_CELL
-from app.privacy.dates import OLDEST_TOLD
+from app.privacy.ladders import ANYTHING, Ladder, Value
 
-Value = str | int | float | None
-Rung = Callable[[Value], Value]
 Levels = tuple[int, ...]  # one rung for each ladder, 0 the finest
 Key = tuple[Value, ...]  # one person's quasi-identifiers
-
-ANYTHING: Final = "*"  # what a quasi-identifier is told as on the last rung
-
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """A quasi-identifier and the ways to tell it, from fine to coarse. Not to tell it at all comes after the last."""
-
-    name: str
-    rungs: tuple[Rung, ...]  # each from the value itself; what one makes equal, no later one tells apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +73,7 @@ def generalise(
     Source: full-domain generalisation with suppression and its loss, Sweeney 2002, Int J Uncertain Fuzz 10:571-588;
     what is safe stays safe when classes merge, Machanavajjhala 2007, ACM Trans Knowl Discov Data 1(1):3.
 
+    >>> from app.privacy.ladders import AGE
     >>> ages = [31, 32, 34, 38, 39, 71]
     >>> told = generalise([(age,) for age in ages], [AGE], k=2, most_left_out_rate=0.2)
     >>> told.keys, told.levels, told.people_out
@@ -97,16 +83,15 @@ def generalise(
     _check(people, ladders, (counts, *sensitive), most_left_out_rate, min(k, diversity))
     tables = [_tables(ladder, {person[place] for person in people}) for place, ladder in enumerate(ladders)]
     coded = _coded(people, tables, sensitive, k, diversity)
-    levels, safe = _least(
-        coded, [len(ladder.rungs) for ladder in ladders], math.floor(len(people) * most_left_out_rate)
-    )
+    heights = [len(ladder.rungs) for ladder in ladders]
+    levels, safe = _least(coded, heights, math.floor(len(people) * most_left_out_rate))
     chosen = [table[level] for table, level in zip(tables, levels, strict=True)]
     keys = [
         tuple(table[value] for table, value in zip(chosen, person, strict=True)) if is_safe else None
         for person, is_safe in zip(people, safe, strict=True)
     ]
     told = sum(safe)
-    loss = _loss(levels, [len(ladder.rungs) for ladder in ladders])
+    loss = _loss(levels, heights)
     return Generalised(
         levels={ladder.name: level for ladder, level in zip(ladders, levels, strict=True)},
         keys=tuple(keys),
@@ -116,75 +101,6 @@ def generalise(
         rows_out=sum(count for count, is_safe in zip(counts, safe, strict=True) if is_safe),
         loss_rate=float(1 - Fraction(told, len(people)) * (1 - loss)) if people else 0.0,
     )
-
-
-def bands_of(name: str, widths: Sequence[int], top: int | None = None) -> Ladder:
-    """A ladder of ever wider bands for a number, in the number's own unit.
-
-    Units and range: widths rising, each a divisor of the next; `top`, from where all are one, a multiple of all.
-    Missing data: None stays None.
-
-    Raises:
-        ValueError: by `generalise`, when the widths do not fit into each other or a value is negative.
-
-    Source: arithmetic.
-
-    >>> [rung(137) for rung in bands_of("dose_mg", (25, 50, 100)).rungs]
-    ['125-149', '100-149', '100-199']
-    """
-    return Ladder(name, tuple(partial(_banded, width=width, top=top) for width in widths))
-
-
-def groups_of(name: str, *groupings: Mapping[str, str]) -> Ladder:
-    """A ladder for a category: as it is, then by each grouping; what a grouping does not name is `other`.
-
-    Units and range: each grouping says for a category where it belongs.
-    Missing data: None stays None.
-
-    Raises:
-        ValueError: by `generalise`, when a grouping tells apart what an earlier one put together.
-
-    Source: the groupings name theirs.
-
-    >>> [rung("intranasal") for rung in ROUTE.rungs], [rung(None) for rung in ROUTE.rungs]
-    (['intranasal', 'mucosal'], [None, None])
-    """
-    return Ladder(name, (_as_it_is, *(partial(_grouped, grouping=grouping) for grouping in groupings)))
-
-
-def _as_it_is(value: Value) -> Value:
-    return value
-
-
-def _banded(value: Value, width: int, top: int | None) -> Value:
-    if isinstance(value, str):
-        raise ValueError("a band is of a number")  # noqa: TRY004 - one error for whatever a ladder does not fit
-    return band(value, width, top)
-
-
-def _grouped(value: Value, grouping: Mapping[str, str]) -> Value:
-    return None if value is None else grouping.get(str(value), "other")
-
-
-AGE: Final = bands_of("age", (5, 10, 30), top=OLDEST_TOLD)  # years
-DOSE_MG: Final = bands_of("dose_mg", (25, 50, 100), top=400)  # mg; judgement: few doses lie above
-YEAR: Final = bands_of("index_year", (1, 2, 4))
-MODALITY: Final = groups_of("modality")
-MEDICINE: Final = groups_of("medicine")
-ROUTE: Final = groups_of(
-    "route",
-    {  # pharmaceutical routes by the way in; judgement
-        "intravenous": "injected",
-        "intramuscular": "injected",
-        "subcutaneous": "injected",
-        "intranasal": "mucosal",
-        "sublingual": "mucosal",
-        "buccal": "mucosal",
-        "oral": "oral",
-    },
-)
-
-LADDERS: Final = (AGE, YEAR, MODALITY, MEDICINE, ROUTE, DOSE_MG)  # of the quasi-identifiers in columns.py, in order
 
 
 def _check(

@@ -12,10 +12,11 @@ from app.privacy.answers import Hidden, to_nearest, told_count, told_mean, told_
 
 KEY = bytes(range(32))
 questions = st.binary(min_size=1, max_size=8)
+around_the_threshold = st.one_of(st.integers(6, 16), st.integers(0, 80))
 
 
-@given(st.integers(0, 60), questions)
-@settings(max_examples=50, deadline=None)
+@given(around_the_threshold, questions)
+@settings(max_examples=300, deadline=None)
 def test_a_small_count_is_never_told_nor_looks_small(count: int, question: bytes) -> None:
     """Neither by what it is nor by what it would be printed as."""
     told = told_count(count, KEY, question, "n")
@@ -39,8 +40,8 @@ def test_no_part_follows_from_the_total(counts: dict[str, int], question: bytes)
         assert figure.count is None or figure == told_count(counts[part], KEY, question, part)
 
 
-@given(st.integers(0, 80), st.integers(0, 80), questions)
-@settings(max_examples=50, deadline=None)
+@given(around_the_threshold, around_the_threshold, questions)
+@settings(max_examples=300, deadline=None)
 def test_a_rate_tells_neither_a_small_numerator_nor_a_small_rest(inside: int, outside: int, question: bytes) -> None:
     """Both counts of it are large enough, exactly and as printed, and the rate is exactly what they give."""
     told = told_rate(inside, inside + outside, KEY, question, "remission", "all")

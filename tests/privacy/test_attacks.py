@@ -12,7 +12,8 @@ import pytest
 from app.privacy.answers import to_nearest, told_count, told_rate
 from app.privacy.budget import Answered, decide, needed_difference
 from app.privacy.classes import group_sizes, risk
-from app.privacy.generalise import AGE, ROUTE, YEAR, Key, generalise
+from app.privacy.generalise import Key, generalise
+from app.privacy.ladders import AGE, ROUTE, YEAR
 from app.privacy.noise import canonical
 from app.privacy.uniqueness import two_totals_sizes
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.privacy.columns import COLUMNS, NotAllowedError, Role, Tier, columns_of, only_declared
-from app.privacy.generalise import LADDERS
+from app.privacy.ladders import LADDERS
 
 TABLES = sorted({column.table for column in COLUMNS})
 ASKABLE = sorted({column.name for column in COLUMNS if column.when_asked})

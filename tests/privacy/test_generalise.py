@@ -10,18 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.privacy.generalise import (
+from app.privacy.generalise import Key, generalise
+from app.privacy.ladders import (
     AGE,
     ANYTHING,
     DOSE_MG,
     MODALITY,
     ROUTE,
     YEAR,
-    Key,
     Ladder,
     Value,
     bands_of,
-    generalise,
     groups_of,
 )
 
