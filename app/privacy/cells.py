@@ -82,11 +82,12 @@ def hide_small_cells(
 ) -> CountTable:
     """A table of people with its margins, small figures hidden so that no published figure gives them back.
 
-    Guaranteed, for whoever sees all published figures of this one table, knows this rule, and knows that counts are
-    whole and not negative: for each hidden figure there are two tables that agree with everything published and differ
-    in it by at least the threshold. So none is known exactly or to be small, and every sum of figures that can be
-    derived is 0 or at least the threshold. Not guaranteed: anything about several tables of the same people taken
-    together, or against somebody who knows some of the cells.
+    Guaranteed, for whoever computes with all published figures of this one table: for each hidden figure there are two
+    tables of whole, not negative counts that agree with everything published and differ in it by at least the
+    threshold. So none follows exactly, nor that it is small, and every sum of figures that follows is 0 or at least the
+    threshold. Not guaranteed: anything about several tables of the same people taken together, against somebody who
+    knows some of the cells, or against somebody who runs this rule on all possible tables and drops those for which it
+    would have hidden other figures. That much is known to all: where something is hidden, something is small.
 
     Zeros are hidden like other small counts, since "nobody here improved" says something about everybody in the margin.
     `show_zeros` prints them, for tables where it does not; a zero is then never hidden, and a hidden figure is at
@@ -164,10 +165,8 @@ def _cheapest_cycle(figures: Sequence[_Figure], place: int, hidden: set[int], ru
     came_by: dict[Hashable, tuple[Hashable, int]] = {}
     queue: list[tuple[int, int, Hashable]] = [(0, 0, figures[place].head)]
     order = 0
-    while queue:
+    while queue[0][2] != goal:
         cost, _, here = heappop(queue)
-        if here == goal:
-            break
         for there, by, price in steps.get(here, ()):
             if cost + price < cheapest.get(there, cost + price + 1):
                 cheapest[there], came_by[there] = cost + price, (here, by)
