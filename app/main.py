@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import openapi, problems
+from app import openapi, problems, refusals
 from app.cross_origin import CrossOrigin
 from app.db import Database
 from app.deps import TokenCache
@@ -17,15 +17,18 @@ from app.routers import (
     amendments,
     assessments,
     audit,
+    care_teams,
     caseload,
     check_in_links,
     check_in_page,
     clinic_rules,
     comparisons,
     due,
+    emergency_accesses,
     episodes,
     health,
     instruments,
+    metrics,
     observations,
     patients,
     reference,
@@ -37,6 +40,7 @@ from app.routers import (
     webhooks,
 )
 from app.services.rate_limits import RateLimits
+from app.services.worker_lag import LagWatch
 from app.settings import Settings
 
 DESCRIPTION = """\
@@ -63,8 +67,11 @@ ROUTERS = (  # searched in this order: the hot ones first
     thresholds,
     webhooks,
     check_in_links,
+    care_teams,
+    emergency_accesses,
     audit,
     health,
+    metrics,
     check_in_page,
     reference,
 )
@@ -76,7 +83,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         database = Database(database_url, settings)
         await database.open()
         app.state.database, app.state.tokens, app.state.settings = database, TokenCache(), settings
-        app.state.limits = RateLimits.of(settings)
+        app.state.limits, app.state.lag = RateLimits.of(settings), LagWatch()
         yield
         await app.state.limits.table.close()
         await database.close()
@@ -95,6 +102,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
     for module in ROUTERS:
         app.router.routes.extend(module.router.routes)
     problems.install(app)
+    refusals.install(app)
     openapi.install(app)
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins.split(","))
@@ -109,4 +117,5 @@ def from_environment() -> FastAPI:
     settings = Settings()
     if settings.database_url is None:
         raise SystemExit("Set TIDEMARK_DATABASE_URL, or start with `tidemark serve`, which brings its own Postgres.")
+    settings.refuse_weak_secrets()
     return create_app(settings, settings.database_url.get_secret_value())
