@@ -1,0 +1,98 @@
+"""Which questions about cohorts are answered: so many for each researcher, and none that two answers give away.
+
+Two answers about cohorts that differ by a few people are an answer about these few. What has been answered can
+therefore make a new question unanswerable, and the refusal itself must tell little: it has one reason for a cohort that
+is too small and for one too near to another, and near includes equal.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from app.privacy.cells import SMALLEST_CELL
+from app.privacy.noise import keyed_uniform
+
+QUESTIONS: Final = 50  # for each researcher and period, refused ones included; judgement
+
+
+class Refusal(StrEnum):
+    """Why a question is not answered."""
+
+    BUDGET_SPENT = "budget_spent"
+    TOO_FEW_PEOPLE = "too_few_people"  # in the cohort, or between it and one that was answered
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A cohort somebody has had an answer about, beside the one asked about now."""
+
+    cohort: bytes  # `canonical` of its conditions
+    difference: int  # people in one of the two and not in the other, at least 0
+
+
+def decide(
+    cohort: bytes,
+    people: int,
+    answered: Iterable[Answered],
+    asked: int,
+    smallest_difference: int,
+    *,
+    smallest_cohort: int = SMALLEST_CELL,
+    questions: int = QUESTIONS,
+) -> Refusal | None:
+    """Whether a question about a cohort may be answered: None for yes, else why not.
+
+    A cohort under the very conditions of an answered one is not a new cohort: the same figure gets the same answer,
+    and another figure of the same people is no difference of people. It only counts as a question.
+
+    `answered` should hold the cohorts of all researchers who may talk to each other, in every state of the data;
+    `asked` is one researcher's, since the period began.
+
+    Units and range: people and questions, at least 0; `smallest_difference` as `needed_difference` gives it.
+    Missing data: none; an earlier cohort whose members are no longer known has to be given with difference 0.
+
+    Raises:
+        ValueError: a number is negative, or one of the least numbers below 2.
+
+    Source: judgement; that refusals must not depend on what they hide: Kenthapadi 2005, Proc 24th ACM PODS, 118-127.
+
+    >>> decide(b"all", 120, [], asked=0, smallest_difference=14) is None
+    True
+    >>> decide(b"all but one", 119, [Answered(b"all", 1)], asked=1, smallest_difference=14).value
+    'too_few_people'
+    >>> decide(b"oral", 40, [Answered(b"all", 80)], asked=50, smallest_difference=14).value
+    'budget_spent'
+    """
+    if min(people, asked, questions) < 0 or min(smallest_difference, smallest_cohort) < 2:
+        raise ValueError("numbers of people and questions are not negative, and least numbers hide somebody")
+    if asked >= questions:
+        return Refusal.BUDGET_SPENT
+    if people < smallest_cohort:
+        return Refusal.TOO_FEW_PEOPLE
+    others = [earlier for earlier in answered if earlier.cohort != cohort]
+    if any(earlier.difference < smallest_difference for earlier in others):
+        return Refusal.TOO_FEW_PEOPLE
+    return None
+
+
+def needed_difference(key: bytes, cohort: bytes, threshold: int = SMALLEST_CELL) -> int:
+    """By how many people a cohort has to differ from every answered one: the threshold and up to as much again.
+
+    Were it always the same, a cohort could be put together that one known person alone pushes over it, and whether it
+    is answered would tell about that person. Drawn for each cohort under the key, that happens to one pair in
+    `threshold`, and nobody without the key knows to which.
+
+    Units and range: people, from `threshold` to 2 * threshold - 1. Missing data: none.
+
+    Raises:
+        ValueError: the threshold is below 2, or the key too short.
+
+    Source: judgement.
+
+    >>> 11 <= needed_difference(bytes(range(32)), b"all") <= 21
+    True
+    """
+    if threshold < 2:
+        raise ValueError("a threshold below 2 hides nobody")
+    return threshold + int(keyed_uniform(key, b"needed difference", cohort) * threshold)

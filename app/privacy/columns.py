@@ -1,0 +1,118 @@
+"""Which columns a release may have: those declared here for its tier. A new column is out by default."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+
+class Tier(StrEnum):
+    """On what legal ground a release is made."""
+
+    SAFE_HARBOR = "safe_harbor"  # 45 CFR 164.514(b)(2): no date but the year
+    LIMITED_DATA_SET = "limited_data_set"  # 45 CFR 164.514(e): dates, under a data use agreement
+    EXPERT = "expert"  # 45 CFR 164.514(b)(1): what the expert's determination allows
+
+
+class Role(StrEnum):
+    """What a column is to somebody who looks for a person."""
+
+    PSEUDONYM = "pseudonym"
+    QUASI_IDENTIFIER = "quasi_identifier"  # may be known from elsewhere: generalised, and counted in k
+    SENSITIVE = "sensitive"  # what nobody should learn about a person: counted in l and t
+    COURSE = "course"  # the series itself: its uniqueness is told in the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of one table of a release, as the data dictionary tells it."""
+
+    table: Literal["patients", "assessments", "treatment_sessions"]
+    name: str
+    type: Literal["string", "integer", "number", "date"]
+    role: Role
+    says: str  # what it is, with its unit
+    made_by: str  # how it comes from the record
+    tiers: frozenset[Tier]
+    when_asked: bool = False  # in the release only when its purpose names it
+
+
+class NotAllowedError(ValueError):
+    """A column was asked for that the tier does not have."""
+
+
+_ALL: Final = frozenset(Tier)
+_DATED: Final = frozenset({Tier.LIMITED_DATA_SET})
+_BY_AGREEMENT: Final = frozenset({Tier.LIMITED_DATA_SET, Tier.EXPERT})
+
+_WHO: Final = "random, new in each release"
+_FROM_FIRST_DOSE: Final = "full weeks of 168 hours since the first dose began"
+
+COLUMNS: Final = (
+    Column("patients", "patient", "string", Role.PSEUDONYM, "one person within this release", _WHO, _ALL),
+    Column(
+        "patients", "age", "string", Role.QUASI_IDENTIFIER, "years at the first dose", "band; 90 and over are one", _ALL
+    ),
+    Column("patients", "index_year", "string", Role.QUASI_IDENTIFIER, "year of the first dose", "year or band", _ALL),
+    Column("patients", "modality", "string", Role.QUASI_IDENTIFIER, "kind of treatment", "as declared, or *", _ALL),
+    Column("patients", "medicine", "string", Role.QUASI_IDENTIFIER, "of the first dose", "as declared, or *", _ALL),
+    Column("patients", "route", "string", Role.QUASI_IDENTIFIER, "of the first dose", "as declared, group or *", _ALL),
+    Column("patients", "dose_mg", "string", Role.QUASI_IDENTIFIER, "first dose in mg", "band; 400 and over one", _ALL),
+    Column("patients", "category", "string", Role.SENSITIVE, "category of change", "at the latest form", _ALL),
+    Column("assessments", "patient", "string", Role.PSEUDONYM, "as in patients", _WHO, _ALL),
+    Column("assessments", "week", "integer", Role.COURSE, "week since the first dose", _FROM_FIRST_DOSE, _ALL),
+    Column("assessments", "instrument", "string", Role.COURSE, "questionnaire and version", "as stored", _ALL),
+    Column("assessments", "total", "number", Role.COURSE, "points", "as scored; empty when there is none", _ALL),
+    Column("assessments", "validity", "string", Role.COURSE, "what the total is worth", "as scored", _ALL),
+    Column("assessments", "taken_on", "date", Role.COURSE, "day of the form", "in the patient's own zone", _DATED),
+    Column(
+        "assessments", "day", "integer", Role.COURSE, "day since the first dose", "24 hours each", _BY_AGREEMENT, True
+    ),
+    Column("assessments", "responses", "string", Role.COURSE, "answers by item", "as stored", _BY_AGREEMENT, True),
+    Column("treatment_sessions", "patient", "string", Role.PSEUDONYM, "as in patients", _WHO, _ALL),
+    Column("treatment_sessions", "week", "integer", Role.COURSE, "week since the first dose", _FROM_FIRST_DOSE, _ALL),
+    Column("treatment_sessions", "kind", "string", Role.COURSE, "preparation, dosing, integration", "as stored", _ALL),
+    Column("treatment_sessions", "started_on", "date", Role.COURSE, "day of the session", "in the clinic", _DATED),
+)
+
+
+def columns_of(table: str, tier: Tier, asked: Collection[str] = ()) -> tuple[Column, ...]:
+    """The columns of one table of a release, in their declared order.
+
+    Units and range: `asked` names columns that are only in the release when its purpose needs them.
+    Missing data: none; a table that is not declared has no columns.
+
+    Raises:
+        NotAllowedError: a column is asked for that the table does not have at this tier.
+
+    Source: the tiers name theirs; which column belongs to which is judgement.
+
+    >>> [column.name for column in columns_of("assessments", Tier.SAFE_HARBOR)]
+    ['patient', 'week', 'instrument', 'total', 'validity']
+    >>> columns_of("assessments", Tier.SAFE_HARBOR, asked=["day"])
+    Traceback (most recent call last):
+        ...
+    app.privacy.columns.NotAllowedError: day is not a column of assessments at safe_harbor
+    """
+    allowed = [column for column in COLUMNS if column.table == table and tier in column.tiers]
+    for name in asked:
+        if all(column.name != name for column in allowed):
+            raise NotAllowedError(f"{name} is not a column of {table} at {tier}")
+    return tuple(column for column in allowed if not column.when_asked or column.name in asked)
+
+
+def only_declared(row: Mapping[str, Any], columns: Collection[Column]) -> dict[str, Any]:
+    """What may leave of a row: the declared columns in their order, whatever else the row holds.
+
+    Units and range: as declared. Missing data: None stays None.
+
+    Raises:
+        KeyError: the row lacks a declared column.
+
+    Source: allow-listing, judgement.
+
+    >>> columns = columns_of("assessments", Tier.EXPERT)[:2]
+    >>> only_declared({"week": 3, "patient": "0a", "email": "a@example.org"}, columns)
+    {'patient': '0a', 'week': 3}
+    """
+    return {column.name: row[column.name] for column in columns}

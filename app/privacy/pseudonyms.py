@@ -1,0 +1,55 @@
+"""Random names for people, new in every release."""
+
+import secrets
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+_BYTES: Final = 16  # 128 bits: two of a billion people meet with a chance under 1 in 10**20
+
+Person = TypeVar("Person", bound=Hashable)
+Row = TypeVar("Row")
+
+
+def draw_pseudonyms(
+    people: Iterable[Person], random_bytes: Callable[[int], bytes] = secrets.token_bytes
+) -> dict[Person, str]:
+    """A fresh random name for each person, taken from nothing about the person, the clinic or an earlier release.
+
+    The answer is the only link back: keep it under its own key and destroy it when the release expires, or never store
+    it. A hash or HMAC of an identifier would not do: it is derived from the person and comes out equal in two releases.
+
+    Units and range: 32 hexadecimal digits; people given twice are one. Missing data: none.
+
+    Raises:
+        ValueError: the source of randomness gave two people the same name.
+
+    Source: 45 CFR 164.514(c): a code is not derived from or related to information about the individual.
+
+    >>> names = draw_pseudonyms(["a", "b", "a"])
+    >>> sorted(names), len(set(names.values())), len(names["a"])
+    (['a', 'b'], 2, 32)
+    >>> names["a"] == draw_pseudonyms(["a"])["a"]
+    False
+    """
+    names = {person: random_bytes(_BYTES).hex() for person in people}
+    if len(set(names.values())) < len(names):
+        raise ValueError("two people were given one pseudonym: the source of randomness is broken")
+    return names
+
+
+def under_pseudonyms(rows: Iterable[tuple[Person, Row]], names: Mapping[Person, str]) -> Sequence[tuple[str, Row]]:
+    """Rows with each person's pseudonym, ordered by it, so that the order tells nothing of the order in the database.
+
+    One person's rows keep the order they are given in: give them by what the release shows of them, such as the week.
+
+    Units and range: any rows. Missing data: none; every person has a pseudonym.
+
+    Raises:
+        KeyError: a row is of a person without a pseudonym.
+
+    Source: judgement: two releases of the same people share no order.
+
+    >>> under_pseudonyms([("ann", 3), ("bob", 1), ("ann", 4)], {"ann": "f0", "bob": "0a"})
+    [('0a', 1), ('f0', 3), ('f0', 4)]
+    """
+    return sorted(((names[person], row) for person, row in rows), key=lambda named: named[0])
