@@ -76,8 +76,9 @@ migrate: setup ## Bring the database to the newest revision
 test: setup-dev ## Set up and run the whole test suite
 	@$(PY) -m pytest $(ARGS)
 
-soak: setup-dev ## Kill workers and Postgres under a long load and count what was acknowledged; minutes, not seconds
+soak: setup-dev ## Crashes under a long load, every fault at every call to Postgres; minutes, not seconds
 	@CRASH_FORMS=5000 CRASH_WORKER_KILLS=20 CRASH_POSTGRES_KILLS=5 $(PY) -m pytest tests/process/test_crash.py $(ARGS)
+	@FAULTS=all $(PY) -m pytest tests/security/test_faults.py $(ARGS)
 
 check: setup-dev ## Format, lint, types, layers, generated docs, locks; changes nothing
 	$(PY) -m ruff format --check .

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy import exc as sa_exc
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool
@@ -231,7 +231,19 @@ def _engine(url: str, settings: Settings) -> AsyncEngine:
             "prepared_statement_name_func": lambda: f"__asyncpg_{uuid4()}__",
         }
     asyncpg_url = make_url(url).set(drivername="postgresql+asyncpg")
-    return create_async_engine(asyncpg_url, connect_args=connect, hide_parameters=True, **options)
+    engine = create_async_engine(asyncpg_url, connect_args=connect, hide_parameters=True, **options)
+    event.listen(engine.sync_engine, "handle_error", _renew_if_never_begun)
+    return engine
+
+
+def _renew_if_never_begun(error: ExceptionContext) -> None:
+    """The driver takes a connection whose BEGIN was refused for one inside a transaction, as long as it lives."""
+    if error.connection is None or error.is_disconnect:
+        return
+    pooled = error.connection.connection
+    driver: Any = pooled.driver_connection
+    if not driver.is_in_transaction():
+        pooled.invalidate(soft=True)
 
 
 def _connect_options(settings: Settings) -> dict[str, Any]:

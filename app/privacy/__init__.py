@@ -1,2 +1,1 @@
-"""What protects a person when something about them leaves the clinic. Knows the standard library alone."""
-"""Disclosure control for research releases and cohort answers: pure functions; de-identified is not anonymous."""
+"""Disclosure control: what protects people when figures about them leave the clinic. De-identified is not anonymous."""

@@ -162,13 +162,13 @@ class BatchSubmit(Body):
 
 
 class BatchOutcome(Answer):
-    """What became of one row: a stored form, or the problem it met."""
+    """What became of one row: a stored form, or the problem it met. The other one is left out."""
 
     index: int = Field(description="place of the row, from 0")
     status: int = Field(description="as the row alone would have been answered")
     replayed: bool = Field(description="It was stored before.")
-    assessment: AssessmentAnswer | None
-    problem: Problem | None
+    assessment: AssessmentAnswer | None = None
+    problem: Problem | None = None
 
 
 class BatchAnswer(Answer):

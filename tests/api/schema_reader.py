@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+import httpx2
+
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "null": (type(None),),
     "boolean": (bool,),
@@ -59,6 +61,21 @@ def faults(value: Any, schema: dict[str, Any], document: Mapping[str, Any], at: 
         *_size_faults(value, schema, at),
         *_part_faults(value, schema, document, at),
     ]
+
+
+def answer_faults(answer: httpx2.Response, operation: dict[str, Any], document: Mapping[str, Any]) -> list[str]:
+    """How an answer differs from what the document says of its operation: status, media type, body, headers."""
+    declared = operation["responses"].get(str(answer.status_code))
+    if declared is None:
+        return [f"{answer.status_code} is not declared"]
+    known = document["components"]["headers"].keys() - declared["headers"].keys()
+    silent = [f"{name} is not declared" for name in known if name in answer.headers]
+    media_type = answer.headers.get("content-type", "")
+    if media_type not in declared.get("content", {"": {}}):
+        return [f"{media_type} is not declared"]
+    if not media_type.endswith("json"):
+        return silent
+    return silent + faults(answer.json(), declared["content"][media_type]["schema"], document)
 
 
 def _is_of(kind: str | list[str], value: Any) -> bool:

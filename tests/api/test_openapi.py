@@ -325,13 +325,7 @@ async def test_wrong_method_is_told_the_right_ones(path: str) -> None:
 
 def declared_faults(answer: httpx2.Response, method: str, path: str) -> list[str]:
     """How an answer differs from what the document says of its operation."""
-    response = DOCUMENT["paths"][path][method]["responses"].get(str(answer.status_code))
-    if response is None:
-        return [f"{answer.status_code} is not declared"]
-    media = response["content"].get(answer.headers["content-type"])
-    if media is None:
-        return [f"{answer.headers['content-type']} is not declared"]
-    return faults(answer.json(), media["schema"])
+    return schema_reader.answer_faults(answer, DOCUMENT["paths"][path][method], DOCUMENT)
 
 
 @pytest.mark.anyio
@@ -362,12 +356,11 @@ async def test_answers_are_what_the_document_says(api: Api) -> None:
     statuses, sent = [], set()
     for method, path, address, body in calls:
         answer = await api.http.request(method.upper(), address, json=body)
-        assert declared_faults(answer, method, path) == [], f"{method} {address}"
-        declared = DOCUMENT["paths"][path][method]["responses"][str(answer.status_code)]["headers"]
-        ours = {name for name in openapi.HEADERS if name in answer.headers}
-        assert ours <= declared.keys(), f"{method} {address}"
+        assert schema_reader.answer_faults(answer, DOCUMENT["paths"][path][method], DOCUMENT) == [], (
+            f"{method} {address}"
+        )
         statuses.append(answer.status_code)
-        sent |= ours
+        sent |= {name for name in openapi.HEADERS if name in answer.headers}
     assert statuses == [200, 200, 404, 200, 201, 409, 200, 422, 200, 201, 201, 422, 200, 200, 404, 200, 200]
     assert sent == {"X-Request-Id", "Location", "Link", "Idempotency-Replayed"}
 

@@ -3,7 +3,7 @@
 The same requests with neither wall show the other clinic's rows, so what is tested here does look for them.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.auth import Role
-from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from app.embedded_postgres import PostgresAddress
 from app.main import create_app
 from app.settings import Settings
 from tests.security.conftest import Pair
@@ -37,14 +37,6 @@ async def started(url: str, settings: Settings) -> AsyncIterator[FastAPI]:
     app = create_app(settings, url)
     async with app.router.lifespan_context(app):
         yield app
-
-
-@pytest.fixture(scope="module")
-def unbound(postgres: EmbeddedPostgres, address: PostgresAddress) -> Iterator[str]:
-    """A login that row-level security does not bind."""
-    postgres._query_or_fail("CREATE ROLE sees_everything LOGIN SUPERUSER PASSWORD 'only-here'")
-    yield f"postgresql://sees_everything:only-here@{address.host}:{address.port}/{address.database}"
-    postgres._query_or_fail("DROP ROLE sees_everything")
 
 
 @pytest.fixture
