@@ -102,7 +102,7 @@ def whom(operation: Operation, body: Any, named: str) -> set[str]:
         return set()
     if operation.id == "list_patients":
         return {row["id"] for row in body["data"]}
-    is_of_clinic = operation in WHOLE_CLINIC or operation.id == "list_webhook_deliveries"
+    is_of_clinic = operation in WHOLE_CLINIC or operation.id in {"list_webhook_deliveries", "get_emergency_access"}
     return patients_in(body) | (set() if is_of_clinic else {named})
 
 
