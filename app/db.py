@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.auth import SEES_PATIENTS, Actor
+from app.auth import Actor
 from app.errors import UnavailableError
 from app.settings import Settings
 
@@ -158,7 +158,7 @@ def _binding(whom: Whom) -> list[str]:
 
 def _patients_in_view(actor: Actor) -> Iterator[str]:
     """Nothing is said of whoever may see all."""
-    if actor.role not in SEES_PATIENTS:
+    if not actor.sees_patients:
         yield _set_local("patient_id", actor.patient_id or NO_PATIENT)
     elif actor.hidden:
         yield _set_local("patient_id", NOT_HIDDEN)

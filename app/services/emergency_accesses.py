@@ -97,7 +97,7 @@ async def find_emergency_accesses(session: AsyncSession, actor: Actor, page: Pag
 
 async def _refuse_unless_hidden(session: AsyncSession, actor: Actor, patient_id: UUID, now: datetime) -> None:
     """Of two attempts at once the second finds the first."""
-    if not actor.sees(patient_id) and patient_id not in actor.hidden:
+    if not actor.sees(patient_id) and patient_id not in (actor.hidden or ()):
         raise NotFoundError("There is no such patient.")
     await get_patient(session, actor, patient_id)
     await lock_patient(session, patient_id)
