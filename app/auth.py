@@ -162,13 +162,18 @@ class Actor:
     token_id: UUID
     role: Role
     patient_id: UUID | None = None
-    hidden: frozenset[UUID] = frozenset()  # restricted patients of other care teams
+    hidden: frozenset[UUID] | None = None  # restricted patients of other care teams; None: nobody has looked
     emergencies: tuple[tuple[UUID, UUID], ...] = ()  # restricted patients in view all the same, each with the access
     origin: Origin = NOWHERE
 
+    @property
+    def sees_patients(self) -> bool:
+        """All of the clinic's but the hidden ones. A clinician of whom nobody has asked which these are sees none."""
+        return self.role in SEES_PATIENTS and not (self.role is Role.CLINICIAN and self.hidden is None)
+
     def sees(self, patient_id: UUID) -> bool:
         """Whether this patient of the clinic is there for this caller. Postgres asks the same of each row."""
-        return patient_id not in self.hidden if self.role in SEES_PATIENTS else patient_id == self.patient_id
+        return patient_id not in (self.hidden or ()) if self.sees_patients else patient_id == self.patient_id
 
     def emergency_about(self, *patient_ids: UUID | None) -> UUID | None:
         """The emergency access by which this caller sees one of these patients, if it is by one."""

@@ -23,7 +23,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import metrics
-from app.auth import SEES_PATIENTS, Actor
+from app.auth import Actor
 from app.crypto import KeyRing, MasterKeys
 from app.errors import InvalidError, NotFoundError, UnavailableError
 from app.settings import Settings
@@ -186,7 +186,7 @@ def _binding(whom: Whom) -> list[str]:
 
 def _patients_in_view(actor: Actor) -> Iterator[str]:
     """Nothing is said of whoever may see all."""
-    if actor.role not in SEES_PATIENTS:
+    if not actor.sees_patients:
         yield _set_local("patient_id", actor.patient_id or NO_PATIENT)
     elif actor.hidden:
         yield _set_local("patient_id", NOT_HIDDEN)

@@ -12,7 +12,7 @@ from sqlalchemy import tuple_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audit import record_event
+from app.audit import record_event, record_read
 from app.auth import Actor, Role
 from app.db import Database, driver_connection
 from app.errors import ConflictError, NotFoundError
@@ -69,10 +69,11 @@ async def end_emergency_access(
             col(EmergencyAccess.ended_at).is_(None),
             col(EmergencyAccess.expires_at) > now,
         )
+        patient_id = access.patient_id
         if (await session.exec(ending.values(ended_at=now, ended_by=actor.token_id))).rowcount:
-            record_event(
-                session, actor, "emergency_access.end", at=now, subject_id=access.patient_id, resource_id=access_id
-            )
+            record_event(session, actor, "emergency_access.end", at=now, subject_id=patient_id, resource_id=access_id)
+        else:
+            await record_read(session, actor, "emergency_access.read", of=patient_id, resource_id=access_id)
         return await get_emergency_access(session, actor, access_id), False
 
 
@@ -98,7 +99,7 @@ async def find_emergency_accesses(session: AsyncSession, actor: Actor, page: Pag
 
 async def _refuse_unless_hidden(session: AsyncSession, actor: Actor, patient_id: UUID, now: datetime) -> None:
     """Of two attempts at once the second finds the first."""
-    if not actor.sees(patient_id) and patient_id not in actor.hidden:
+    if not actor.sees(patient_id) and patient_id not in (actor.hidden or ()):
         raise NotFoundError("There is no such patient.")
     await get_patient(session, actor, patient_id)
     await lock_patient(session, patient_id)

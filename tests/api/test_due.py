@@ -190,7 +190,7 @@ async def test_status_in_sql_is_the_cores(api: Api, database: Database, answered
             ),
         )
     expected = Expected("k", "c", "phq-9", None, target, at["opens"], at["overdue"], at["closes"], None)
-    actor = Actor(api.clinic_id, uuid4(), Role.CLINICIAN)
+    actor = Actor(api.clinic_id, uuid4(), Role.CLINICIAN, hidden=frozenset())
     found = await find_due_of_patient(database, actor, patient, [due_status(expected, answered_at, looking)], looking)
     assert len(found.rows) == 1
 
@@ -253,7 +253,7 @@ async def test_the_list_of_the_clinic_reads_the_index_of_what_is_open(api: Api, 
             UUID(episode["patient_id"]),
         )
         await connection.execute("SET LOCAL enable_seqscan = off")
-        actor = Actor(api.clinic_id, uuid4(), Role.CLINICIAN)
+        actor = Actor(api.clinic_id, uuid4(), Role.CLINICIAN, hidden=frozenset())
         statement, values = due_sql(actor, DueFilter(frozenset({"due", "overdue"})), PageRequest(), datetime.now(UTC))
         explained = await connection.fetch(f"EXPLAIN (ANALYZE, TIMING OFF) {statement}", *values)
     text = "\n".join(row[0] for row in explained)

@@ -91,14 +91,15 @@ async def test_the_patient_is_there_and_everybody_is_told(
         assert (await api.http.post("/v1/assessments", json=FORM | {"patient_id": patient})).status_code == 201
         made = await api.http.post(f"/v1/patients/{patient}/check-in-links", json={})
         assert made.status_code == 201
+    assert hidden in (await api.http.get("/v1/caseload")).text
     assert (await admin.http.get("/v1/emergency-accesses")).json()["data"] == [access]
     deliveries = (await admin.http.get(f"/v1/webhooks/{webhook.json()['id']}/deliveries")).json()["data"]
     assert [(one["kind"], one["resource_id"], one["patient_id"]) for one in deliveries] == [
         ("emergency_access.opened", access["id"], hidden)
     ]
     by_access = await events(database, api.clinic_id, access["actor_id"])
-    writes = {"emergency_access.open", "assessment.create", "check_in_link.create"}
-    assert {name for name, id_ in by_access if id_ == UUID(access["id"])} >= writes
+    acts = {"emergency_access.open", "emergency_access.read", "patient.read", "assessment.create", "caseload.list"}
+    assert {name for name, id_ in by_access if id_ == UUID(access["id"])} >= acts
     assert {name for name, id_ in by_access if id_ is None} >= {"patient.create", "assessment.create"}
 
 

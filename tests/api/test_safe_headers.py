@@ -79,15 +79,15 @@ async def test_tls_is_insisted_on_where_the_operator_says_so() -> None:
             assert (await http.get(path)).headers["strict-transport-security"] == "max-age=31536000"
 
 
-async def test_nothing_of_a_patient_is_kept_by_a_browser(api: Api) -> None:
+async def test_nothing_of_a_patient_is_kept_by_a_browser(admin: Api) -> None:
     """Pictures neither, which a program may all the same ask for by their tag."""
-    patient_id = await api.add_patient()
-    stored = await api.http.post("/v1/assessments", json=FORM | {"patient_id": patient_id})
+    patient_id = await admin.add_patient()
+    stored = await admin.http.post("/v1/assessments", json=FORM | {"patient_id": patient_id})
     picture = f"/v1/patients/{patient_id}/trajectory.svg"
-    answers = [stored, *[await api.http.get(path, params=ASKED) for path in paths_of(api, patient_id, picture)]]
+    answers = [stored, *[await admin.http.get(path, params=ASKED) for path in paths_of(admin, patient_id, picture)]]
     assert {answer.request.url.path for answer in answers[1:] if answer.status_code != 200} == set()
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
-    known = await api.http.get(picture, params=ASKED, headers={"If-None-Match": answers[1].headers["etag"]})
+    known = await admin.http.get(picture, params=ASKED, headers={"If-None-Match": answers[1].headers["etag"]})
     assert (known.status_code, known.headers["cache-control"]) == (304, "no-store")
 
 

@@ -29,6 +29,7 @@ WITHOUT_TEXT = {
     "create_treatment_session",
     "create_observation",
     "create_check_in_link",
+    "open_emergency_access",  # has a text, and is stored once: the next attempt is told that it is open
 }
 JSON = {"Content-Type": "application/json"}
 

@@ -82,7 +82,7 @@ async def told(database: Database, clinic: Clinic) -> list[str]:
 
 
 async def settle(database: Database, clinic: Clinic, alert_id: UUID, version: int, *, seen_only: bool = False) -> None:
-    actor = Actor(clinic.clinic_id, uuid4(), Role.CLINICIAN)
+    actor = Actor(clinic.clinic_id, uuid4(), Role.CLINICIAN, hidden=frozenset())
     async with database.session(clinic.clinic_id) as session:
         if seen_only:
             await alerts.acknowledge_alert(session, actor, alert_id, Acknowledgement(), version, None)

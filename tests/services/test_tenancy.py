@@ -101,7 +101,7 @@ async def test_without_a_clinic_nothing_is_seen(database: Database, clinic: Clin
 
 async def test_bound_to_a_patient_nothing_of_another_is_seen(database: Database, clinic: Clinic) -> None:
     """In every table that names a patient, read from the catalogue: one patient's binding hides all others."""
-    actor = Actor(clinic.clinic_id, uuid4(), Role.CLINICIAN)
+    actor = Actor(clinic.clinic_id, uuid4(), Role.CLINICIAN, hidden=frozenset())
     async with database.session(clinic.clinic_id) as session:
         mine, other = [(await record_patient(session, actor, PatientCreate(), None))[0].id for _ in range(2)]
     taken_at = datetime(2026, 3, 1, tzinfo=UTC)
@@ -125,6 +125,18 @@ async def test_bound_to_a_patient_nothing_of_another_is_seen(database: Database,
                 assert hidden not in found, table
                 seen[table] += len(found)
     assert {table for table, count in seen.items() if count == 2} >= {"assessment", "alert", "alert_event", "standing"}
+
+
+@pytest.mark.parametrize("role", set(Role) - {Role.ADMIN, Role.SERVICE})
+async def test_who_is_not_known_to_see_patients_sees_none(database: Database, clinic: Clinic, role: Role) -> None:
+    """A new role, one that should stand for a patient and does not, a clinician of whom nobody asked who is hidden."""
+    async with database.session(clinic.clinic_id) as session:
+        admin = Actor(clinic.clinic_id, uuid4(), Role.ADMIN)
+        patient, _ = await record_patient(session, admin, PatientCreate(), None)
+    actor = Actor(clinic.clinic_id, uuid4(), role)
+    assert not actor.sees(patient.id)
+    async with database.connection(actor) as connection:
+        assert await connection.fetch("SELECT FROM patient") == []
 
 
 async def test_every_table_is_of_patients_and_confined_to_those_in_view_or_is_of_nobody(

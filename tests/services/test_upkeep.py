@@ -77,7 +77,7 @@ async def derived(database: Database, clinic_id: UUID) -> dict[str, list[tuple[A
 @pytest.mark.parametrize("seed", range(3))
 async def test_what_each_write_derives_is_what_the_record_says(database: Database, clinic: Clinic, seed: int) -> None:
     """Forms one by one, in any order, leave just what making everything anew leaves."""
-    draw, actor = random.Random(seed), Actor(clinic.clinic_id, uuid4(), Role.CLINICIAN)  # noqa: S311  # no secret
+    draw, actor = random.Random(seed), Actor(clinic.clinic_id, uuid4(), Role.CLINICIAN, hidden=frozenset())  # noqa: S311  # no secret
     patients = [await a_patient(database, actor, scheduled=scheduled) for scheduled in (False, False, True)]
     rows = [row for patient in patients for row in forms_of(patient, draw)]
     if seed:
@@ -96,7 +96,7 @@ async def test_what_each_write_derives_is_what_the_record_says(database: Databas
 
 async def test_what_was_lost_is_made_again(database: Database, clinic: Clinic) -> None:
     """The derived tables hold nothing of their own."""
-    actor = Actor(clinic.clinic_id, uuid4(), Role.CLINICIAN)
+    actor = Actor(clinic.clinic_id, uuid4(), Role.CLINICIAN, hidden=frozenset())
     patient = await a_patient(database, actor, scheduled=True)
     await record_batch(database, actor, forms_of(patient, random.Random(1)), None)  # noqa: S311  # no secret
     before = await derived(database, clinic.clinic_id)

@@ -61,7 +61,7 @@ async def breaking_in(address: PostgresAddress) -> AsyncIterator[asyncpg.Connect
 
 
 def an_actor(clinic_id: UUID) -> Actor:
-    return Actor(clinic_id, uuid4(), Role.CLINICIAN)
+    return Actor(clinic_id, uuid4(), Role.CLINICIAN, hidden=frozenset())
 
 
 async def write(database: Database, actor: Actor, **changes: Any) -> None:
