@@ -17,6 +17,7 @@ from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.errors import InvalidError, NotFoundError
 from app.services import clinics
+from app.services.operators import OPERATOR_PRINCIPAL
 from app.settings import Settings
 from tests.api import caseload_oracle as oracle
 from tests.api.caseload_oracle import Person
@@ -210,3 +211,28 @@ def test_each_clinic_by_itself(on_database: Callable[..., Any], command: str) ->
     assert max(map(len, said(command, "--clinic", empty).splitlines())) <= 80
     assert isinstance(run(command, "--clinic", str(uuid4())).exception, NotFoundError)
     assert isinstance(run(command, "--clinic", empty, "--cursor", "x").exception, InvalidError)
+
+
+def test_what_was_shown_is_told_as_the_operators(on_database: Callable[..., Any]) -> None:
+    """Of each look one event with whom it showed; without address, request or purpose, for there are none."""
+    people = three()
+    clinic = settled(on_database, people)
+    for command, action, shown in (
+        ("caseload", "caseload.list", people),
+        ("due", "due.list", people[1:2]),
+        ("alerts", "alert.list", people[1:2]),
+    ):
+        said(command, "--clinic", clinic)
+
+        async def look(database: Database, action: str = action) -> list[Any]:
+            statement = """
+                SELECT event.*, ARRAY(SELECT patient_id FROM audit_subject WHERE event_id = event.id) AS several
+                FROM audit_event event WHERE action = $1"""
+            async with database.connection(UUID(clinic)) as connection:
+                rows: list[Any] = await connection.fetch(statement, action)
+            return rows
+
+        (event,) = on_database(look)
+        assert (event["actor_id"], event["outcome"]) == (OPERATOR_PRINCIPAL, "done")
+        assert (event["address"], event["request_id"], event["purpose"]) == (None, None, None)
+        assert {event["subject_id"], *event["several"]} - {None} == {person.id for person in shown}
