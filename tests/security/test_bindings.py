@@ -29,6 +29,9 @@ OF_THE_SYSTEM = {
     ("services/audit_chain.py", "_seal_stretch"),
     ("delivery.py", "_claim"),
     ("delivery.py", "_record"),
+    ("erasure_file.py", "take_turn"),
+    # What waits for the worker, as numbers.
+    ("services/worker_lag.py", "_lag_of"),
     # The command line, whose user is known to the machine.
     ("services/clinics.py", "record_clinic"),
     ("services/clinics.py", "record_token"),
@@ -41,6 +44,11 @@ OF_THE_SYSTEM = {
     ("services/audit_verification.py", "_look_for_overdue"),
     ("cli_caseload.py", "work"),
     ("demo.py", "_is_there"),
+    ("cli_erasures.py", "work"),
+    ("services/data_keys.py", "check_keys"),
+    ("services/data_keys.py", "rewrap"),
+    ("services/erasure_ledger.py", "_replay_clinic"),
+    ("services/erasure_ledger.py", "_erase_again"),
 }
 
 
