@@ -29,6 +29,7 @@ WITHOUT_TEXT = {
     "create_treatment_session",
     "create_observation",
     "create_check_in_link",
+    "withdraw_consent",
 }
 JSON = {"Content-Type": "application/json"}
 
