@@ -14,17 +14,18 @@ from typing import Annotated, Final
 
 import typer
 
-from app.cli_database import database_addresses, database_told_plainly, with_open_database
+from app.cli_database import database_addresses, database_told_plainly, settings_of_command, with_open_database
 from app.db import Database
 from app.delivery import Worker
 from app.erasure_file import LedgerKeeper
+from app.logs import guard_process
+from app.metrics import PLACE_VARIABLE
 from app.services.audit_chain import Sealer
 from app.services.derivation import rederive
-from app.settings import Settings
 from app.webhook_address import parse_internal_hosts
 from app.webhook_client import WebhookClient
 
-log = logging.getLogger("tidemark")
+log = logging.getLogger("tidemark.worker")
 
 PAUSE_SECONDS: Final = 5.0  # before a worker that ended by itself is started again
 STOP_SECONDS: Final = 20.0  # above what an attempt under way can take
@@ -39,7 +40,8 @@ def work(
     beside: Annotated[bool, typer.Option("--beside", hidden=True, help="End when standard input does.")] = False,
 ) -> None:
     """Seal the trail, write reminders, notice missed check-ins, deliver webhooks. Several may run at once."""
-    settings = Settings()
+    settings = settings_of_command()
+    guard_process()
 
     async def run(database: Database, erasure_ledger: Path | None) -> None:
         stop = _stop_on_signals()
@@ -52,7 +54,7 @@ def work(
             await (worker.run_once() if once else worker.run(interval_seconds))
 
     with database_addresses(settings) as found, database_told_plainly():
-        asyncio.run(with_open_database(found.runtime, settings, lambda opened: run(opened, found.erasure_ledger)))
+        asyncio.run(with_open_database(found, lambda database: run(database, found.settings.erasure_ledger)))
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -89,7 +91,7 @@ def worker_beside() -> Iterator[None]:
                 pass
             _end(process)
             if not leaving.is_set():
-                log.warning("the worker is gone and is started again")
+                log.warning("worker_started_again")
                 leaving.wait(PAUSE_SECONDS)
 
     keeper = threading.Thread(target=keep, name="tidemark-worker-keeper", daemon=True)
@@ -102,7 +104,9 @@ def worker_beside() -> Iterator[None]:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE)
+    """Its counts are its own: those of `/metrics` are of the processes that answer."""
+    environment = {name: value for name, value in os.environ.items() if name != PLACE_VARIABLE}
+    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE, env=environment)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnDep,
@@ -38,6 +39,8 @@ Withdrawer = Annotated[Actor, Depends(allowed(Permission.WITHDRAW_CONSENTS))]
 async def list_consents(actor: Reader, session: SessionDep, patient_id: Id, response: Response) -> Page[ConsentAnswer]:
     """What is not listed was not consented to. The `ETag` is that of the whole list; an empty one has none."""
     found = await consents.find_consents(session, actor, patient_id)
+    shown = len(found.newest)
+    await record_read(session, actor, "consent.list", of=patient_id, resource_id=patient_id, rows=shown)
     if found.rows:
         tag_version(response, found.version)
     return Page(data=[consent_answer(row) for row in found.newest], next_cursor=None)
@@ -48,6 +51,7 @@ async def list_consent_versions(actor: Reader, session: SessionDep, patient_id: 
     found = await consents.find_consents(session, actor, patient_id)
     newest = {(row.id, row.version) for row in found.newest}
     rows = [consent_answer(row, is_newest=(row.id, row.version) in newest) for row in reversed(found.rows)]
+    await record_read(session, actor, "consent.history", of=patient_id, resource_id=patient_id, rows=len(rows))
     return Page(data=rows, next_cursor=None)
 
 
@@ -95,6 +99,7 @@ async def withdraw_consent(
 @router.get("/part-2", summary="Whether 42 CFR Part 2 protects a patient's record")
 async def get_part_two(actor: Reader, session: SessionDep, patient_id: Id, response: Response) -> PartTwoAnswer:
     found = await part_two.get_part_two(session, actor, patient_id)
+    await record_read(session, actor, "part_two.read", of=patient_id, resource_id=patient_id)
     tag_version(response, found.version)
     return part_two_answer(found)
 
@@ -102,6 +107,7 @@ async def get_part_two(actor: Reader, session: SessionDep, patient_id: Id, respo
 @router.get("/part-2/history", summary="All versions of that, newest first")
 async def list_part_two_versions(actor: Reader, session: SessionDep, patient_id: Id) -> Page[PartTwoAnswer]:
     rows = await part_two.find_part_two_versions(session, actor, patient_id)
+    await record_read(session, actor, "part_two.history", of=patient_id, resource_id=patient_id, rows=len(rows))
     return Page(data=[part_two_answer(row) for row in rows], next_cursor=None)
 
 

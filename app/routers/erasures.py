@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnDep,
@@ -56,10 +57,14 @@ async def list_erasures(
 ) -> Page[ErasureAnswer]:
     found = await erasures.find_erasures(session, actor, patient_id, page)
     rows, cursor = cut(found, page, lambda row: Position(row.erased_at, row.id))
+    of = {row.patient_id for row in rows}
+    await record_read(session, actor, "erasure.list", of=of, rows=len(rows))
     link_next(request, response, cursor)
     return Page(data=[certificate(row) for row in rows], next_cursor=cursor)
 
 
 @router.get("/v1/erasures/{erasure_id}", summary="One certificate")
 async def get_erasure(actor: Reader, session: SessionDep, erasure_id: Id) -> ErasureAnswer:
-    return certificate(await erasures.get_erasure(session, actor, erasure_id))
+    found = await erasures.get_erasure(session, actor, erasure_id)
+    await record_read(session, actor, "erasure.read", of=found.patient_id, resource_id=erasure_id)
+    return certificate(found)

@@ -13,7 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
 from app.db import Database, driver_connection
-from app.errors import AppError, NotFoundError
+from app.errors import AppError, DefectError, NotFoundError, UnavailableError
+from app.metrics import count_check_in
 from app.paging import PageRequest
 from app.schemas.assessments import AssessmentSubmit
 from app.schemas.faults import FieldError, invalid
@@ -42,6 +43,7 @@ async def record_assessment(
     received_at = datetime.now(UTC)
     entry = _entry(actor, form, idempotency_key, received_at, read_clock(device_time, received_at))
     outcome = await intake_of(database).store(entry)
+    _count(outcome)
     if isinstance(outcome, AppError):
         raise outcome
     return outcome
@@ -62,7 +64,20 @@ async def record_batch(
     claim = None if key is None else _batch_claim(key, rows)
     outcomes, replayed = await store_batch(database, actor, entries, claim)
     stored = iter(outcomes)
-    return [next(stored) if isinstance(one, Entry) else one for one in read], replayed
+    told = [next(stored) if isinstance(one, Entry) else one for one in read]
+    for outcome in told:
+        _count(outcome)
+    return told, replayed
+
+
+def _count(outcome: Outcome) -> None:
+    match outcome:
+        case UnavailableError() | DefectError():
+            count_check_in("failed")
+        case AppError():
+            count_check_in("refused")
+        case _, is_repeat:
+            count_check_in("replayed" if is_repeat else "stored")
 
 
 def _batch_claim(key: str, rows: Sequence[Any]) -> BatchClaim:
@@ -140,7 +155,7 @@ async def all_in_view(
     session: AsyncSession, actor: Actor, rows: Sequence[Assessment], known_at: datetime | None = None
 ) -> list[AssessmentInView]:
     """Each with the treatment as it was known at a time, else now, and the alerts it keeps up."""
-    connection, forms = await driver_connection(session), [from_row(row.model_dump()) for row in rows]
+    connection, forms = await driver_connection(session), [from_row(dict(row)) for row in rows]
     patients = {form.patient_id for form in forms}
     histories = await find_histories(connection, actor.clinic_id, patients, known_at or datetime.now(UTC))
     raised = await find_alerts_of_forms(connection, actor.clinic_id, [form.id for form in forms])

@@ -11,6 +11,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
+from app.crypto import KeyRing
 from app.errors import ConflictError, Fault, NotFoundError, PreconditionRequiredError, StaleError
 from app.ids import new_id
 from app.schemas.consents import ConsentPut, ConsentWithdrawal, Purpose
@@ -18,8 +19,10 @@ from app.schemas.fields import offset_minutes
 from app.schemas.limits import MAX_VERSIONS
 from app.services import versions
 from app.services.clock import future_faults
+from app.services.data_keys import find_keys
 from app.services.locks import lock_patient
 from app.services.patients import get_patient
+from app.services.sealing import open_text, opened, place
 from app.tables import Consent
 
 # The newest version alone speaks: what it replaced was wrong, renewed or withdrawn.
@@ -47,14 +50,22 @@ class ConsentInForce:
 
 
 async def consents_in_force(
-    connection: asyncpg.Connection, clinic_id: UUID, purpose: Purpose, at: datetime
+    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, purpose: Purpose, at: datetime
 ) -> list[ConsentInForce]:
     """Of all the clinic's patients. Who is not in it has not consented: what is unknown is no consent.
 
     One that names a recipient holds for that recipient alone; comparing names is the caller's.
     """
     rows = await connection.fetch(_IN_FORCE, clinic_id, purpose.value, at)
-    return [ConsentInForce(**dict(row)) for row in rows]
+    keys = await find_keys(connection, ring, clinic_id, {row["patient_id"] for row in rows if row["recipient"]})
+
+    def recipient(row: asyncpg.Record) -> str | None:
+        if row["recipient"] is None:
+            return None
+        home = place("consent", "recipient", clinic_id, row["id"], row["version"])
+        return open_text(keys[row["patient_id"]], row["recipient"], home)
+
+    return [ConsentInForce(**dict(row) | {"recipient": recipient(row)}) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,8 @@ async def find_consents(session: AsyncSession, actor: Actor, patient_id: UUID) -
     """Raises NotFoundError for an absent patient."""
     await get_patient(session, actor, patient_id)
     query = select(Consent).where(Consent.clinic_id == actor.clinic_id, Consent.patient_id == patient_id)
-    return ConsentsOfPatient((await session.exec(query.order_by(col(Consent.recorded_at)))).all())
+    rows = (await session.exec(query.order_by(col(Consent.recorded_at)))).all()
+    return ConsentsOfPatient(await opened(session, rows))
 
 
 async def put_consent(

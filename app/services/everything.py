@@ -14,11 +14,13 @@ from app.auth import Actor
 from app.privacy.part_two import notice
 from app.schemas.everything import FORMAT, LEFT_OUT, EverythingAnswer
 from app.schemas.instruments import ScoreAnswer
+from app.schemas.patients import PatientCreate
 from app.services.part_two import get_part_two
 from app.services.scored_assessments import from_row
+from app.services.sealing import opened
 
 MOST_ROWS: Final = 10_000  # of one part: thirty years of daily forms
-HIDDEN: Final = frozenset({"clinic_id", "secret_hash", "fingerprint"})  # the tenant, and what is secret
+HIDDEN: Final = frozenset({"clinic_id", "secret_hash", "fingerprint", "ref_index"})  # the tenant, and what is secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ PARTS: Final[Mapping[str, Part]] = {
         Part(tables.PatientTimeZone, "recorded_at"),
         Part(tables.PartTwo, "recorded_at"),
         Part(tables.Consent, "recorded_at"),
+        Part(tables.CareTeam, "recorded_at"),
+        Part(tables.EmergencyAccess, "begun_at"),
         Part(tables.ApiToken, "created_at"),
         Part(tables.CheckInLink, "created_at"),
         Part(tables.Assessment, "received_at"),
@@ -52,6 +56,7 @@ PARTS: Final[Mapping[str, Part]] = {
         Part(tables.Standing, "taken_at"),
         Part(tables.Notification, "created_at"),
         Part(tables.AuditEvent, "at", of="subject_id"),
+        Part(tables.AuditSubject, "at"),
     )
 }
 
@@ -76,7 +81,8 @@ async def _rows(session: AsyncSession, actor: Actor, patient_id: UUID, part: Par
     """Newest first; one row more than is shown, if there is one."""
     table, order = part.table, col(getattr(part.table, part.at)).desc()
     query = select(table).where(table.clinic_id == actor.clinic_id, getattr(table, part.of) == patient_id)
-    return list((await session.exec(query.order_by(order, *table.__table__.primary_key).limit(MOST_ROWS + 1))).all())
+    rows = (await session.exec(query.order_by(order, *table.__table__.primary_key).limit(MOST_ROWS + 1))).all()
+    return list(await opened(session, rows))
 
 
 async def _deliveries(session: AsyncSession, actor: Actor, patient_id: UUID) -> list[SQLModel]:
@@ -97,6 +103,8 @@ async def _deliveries(session: AsyncSession, actor: Actor, patient_id: UUID) -> 
 def _told(row: SQLModel) -> dict[str, Any]:
     """Its columns but for those hidden; a form with what it scores."""
     told = row.model_dump(exclude=set(HIDDEN))
+    if isinstance(row, tables.Patient):
+        told |= PatientCreate.model_validate_json(told.pop("identifiers") or "{}").model_dump()
     if isinstance(row, tables.Assessment):
-        told["score"] = ScoreAnswer.of(from_row(row.model_dump()).score).model_dump()
+        told["score"] = ScoreAnswer.of(from_row(dict(row)).score).model_dump()
     return told

@@ -11,8 +11,10 @@ import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
-from app.db import driver_connection
+from app.crypto import keyed_hash
+from app.db import driver_connection, ring_of
 from app.errors import KeyReusedError, UnavailableError
+from app.services.data_keys import get_clinic_key
 
 
 def fingerprint(operation: str, content: dict[str, Any]) -> bytes:
@@ -56,9 +58,18 @@ async def find_claimed(
     return UUID(bytes=stored["resource_id"].bytes)
 
 
+async def find_replay(
+    session: AsyncSession, actor: Actor, key: str, content: bytes, resource_id: UUID, at: datetime
+) -> UUID | None:
+    """The same in a session's transaction; what is kept of the content is keyed, for texts in it are stored sealed."""
+    connection = await driver_connection(session)
+    clinic_key = await get_clinic_key(connection, ring_of(session), actor.clinic_id)
+    kept = keyed_hash(clinic_key.derive("idempotency"), content)
+    return await find_claimed(connection, actor, key, kept, resource_id, at)
+
+
 async def claim_key(
     session: AsyncSession, actor: Actor, key: str, content: bytes, resource_id: UUID, at: datetime
 ) -> UUID:
     """The resource this key stands for: `resource_id` when the key is new, else the first one's."""
-    known = await find_claimed(await driver_connection(session), actor, key, content, resource_id, at)
-    return known or resource_id
+    return await find_replay(session, actor, key, content, resource_id, at) or resource_id

@@ -14,6 +14,7 @@ from app.schemas.limits import MAX_VERSIONS
 from app.services import versions
 from app.services.locks import lock_patient
 from app.services.patients import get_patient
+from app.services.sealing import opened
 from app.tables import PartTwo
 
 
@@ -27,7 +28,7 @@ async def find_part_two_versions(session: AsyncSession, actor: Actor, patient_id
     query = select(PartTwo).where(PartTwo.clinic_id == actor.clinic_id, PartTwo.id == patient_id)
     rows = (await session.exec(query.order_by(col(PartTwo.version).desc()).limit(MAX_VERSIONS))).all()
     unsaid: dict[str, Any] = versions.default(actor.clinic_id, patient_id, patient.created_at)
-    return [*rows, PartTwo(**unsaid, patient_id=patient_id, applies=False)]
+    return [*await opened(session, rows), PartTwo(**unsaid, patient_id=patient_id, applies=False)]
 
 
 async def put_part_two(

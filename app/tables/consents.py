@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import CheckConstraint, Index, SmallInteger, Text
 from sqlmodel import Field
 
-from app.tables.base import TreatmentRecord, to_patient, version_checks
+from app.tables.base import Sealed, TreatmentRecord, to_patient, version_checks
 
 
 class Consent(TreatmentRecord, table=True):
@@ -28,9 +28,9 @@ class Consent(TreatmentRecord, table=True):
     )
 
     purpose: str = Field(sa_type=Text)
-    recipient: str | None = Field(sa_type=Text)  # null: whoever the purpose covers
+    recipient: str | None = Field(sa_type=Sealed)  # null: whoever the purpose covers
     how: str = Field(sa_type=Text)
-    document: str | None = Field(sa_type=Text)  # where the clinic keeps what was signed
+    document: str | None = Field(sa_type=Sealed)  # where the clinic keeps what was signed
     given_at: datetime
     given_at_offset_minutes: int = Field(sa_type=SmallInteger)
     expires_at: datetime | None

@@ -11,9 +11,13 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 revision = "20261121_1240"
-down_revision = "20261121_1130"
+down_revision = "20261121_1230"
 branch_labels = None
 depends_on = None
+
+# As the revision before has it.
+NOT_HIDDEN: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+HIDDEN: Final = "SELECT unnest(string_to_array(current_setting('app.hidden_patients', true), ',')::uuid[])"
 
 # Emptied of the patient by their `patient_id`. Order is free: none of them refers to another.
 OF_THE_PATIENT: Final = (
@@ -34,6 +38,8 @@ OF_THE_PATIENT: Final = (
     "notification",
     "consent",
     "part_two",
+    "care_team",
+    "emergency_access",
 )
 # Whose ids a caller's key may stand for.
 NAMED_BY_KEYS: Final = (
@@ -47,6 +53,7 @@ NAMED_BY_KEYS: Final = (
     "alert",
     "notification",
     "consent",
+    "emergency_access",
 )
 
 
@@ -85,7 +92,11 @@ def confine_to_clinic(table: str) -> None:
 
 def confine_to_patient(table: str) -> None:
     """Restrictive: it takes away from what the clinic's policy gives."""
-    condition = "coalesce(nullif(current_setting('app.patient_id', true), '')::uuid = patient_id, true)"
+    condition = (
+        "CASE coalesce(current_setting('app.patient_id', true), '') WHEN '' THEN true "
+        f"WHEN '{NOT_HIDDEN}' THEN patient_id NOT IN ({HIDDEN}) "
+        "ELSE patient_id = nullif(current_setting('app.patient_id', true), '')::uuid END"
+    )
     op.execute(f"CREATE POLICY own_patient ON {table} AS RESTRICTIVE USING ({condition}) WITH CHECK ({condition})")
 
 
@@ -97,7 +108,7 @@ def versioned_of_patient() -> tuple[Any, ...]:
         sa.Column("version", sa.SmallInteger, primary_key=True, autoincrement=False),
         at("recorded_at"),
         sa.Column("recorded_by", sa.Uuid, nullable=False),
-        sa.Column("reason", sa.Text),
+        sa.Column("reason", sa.LargeBinary),
         sa.Column("patient_id", sa.Uuid, nullable=False),
         sa.ForeignKeyConstraint(["clinic_id", "patient_id"], ["patient.clinic_id", "patient.id"]),
         sa.CheckConstraint("version >= 1", name="version_from_one"),
@@ -118,9 +129,9 @@ def create_consent() -> None:
         "consent",
         *versioned_of_patient(),
         sa.Column("purpose", sa.Text, nullable=False),
-        sa.Column("recipient", sa.Text),
+        sa.Column("recipient", sa.LargeBinary),
         sa.Column("how", sa.Text, nullable=False),
-        sa.Column("document", sa.Text),
+        sa.Column("document", sa.LargeBinary),
         at("given_at"),
         offset("given_at"),
         at("expires_at", nullable=True),
@@ -231,7 +242,10 @@ def create_erase_patient() -> None:
             removed := removed || pg_catalog.jsonb_build_object('delivery', gone);
             {emptied}
 
-            -- What names the patient by `id`: the person, and a key of theirs that older backups are sealed with.
+            -- What names the patient by `id`: the person, and the key that their texts in older backups are sealed with.
+            DELETE FROM public.data_key WHERE clinic_id = own_clinic AND id = erased;
+            GET DIAGNOSTICS gone = ROW_COUNT;
+            removed := removed || pg_catalog.jsonb_build_object('data_key', gone);
             DELETE FROM public.patient WHERE clinic_id = own_clinic AND id = erased;
             GET DIAGNOSTICS gone = ROW_COUNT;
             removed := removed || pg_catalog.jsonb_build_object('patient', gone);

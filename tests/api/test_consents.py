@@ -43,7 +43,7 @@ async def withdraw(api: Api, consent: dict[str, Any], key: str | None = None, **
 
 async def in_force(database: Database, clinic: Clinic, at: datetime, purpose: Purpose = Purpose.RESEARCH) -> list[Any]:
     async with database.connection(clinic.clinic_id) as connection:
-        found = await consents_in_force(connection, clinic.clinic_id, purpose, at)
+        found = await consents_in_force(connection, database.keys, clinic.clinic_id, purpose, at)
     return [(one.patient_id, one.version, one.recipient) for one in found]
 
 

@@ -47,6 +47,7 @@ NAMED: Final = {
     "webhook_id": "webhook",
     "notification_id": "notification",
     "link_id": "link",
+    "access_id": "emergency_access",
     "consent_id": "consent",
     "erasure_id": "erasure",
 }
@@ -66,6 +67,7 @@ class Sound:
     body: Any = None
     query: dict[str, Any] = field(default_factory=dict)
     reference: str = ""  # of an instrument or a protocol
+    named: dict[str, str] = field(default_factory=dict)  # parameters of the path that name something unusual
 
 
 _PATIENT: Final = Thing("patient")
@@ -77,6 +79,7 @@ _WHY: Final = {"reason": "a slip"}
 SOUND: Final[dict[str, Sound]] = {
     "livez": Sound(),
     "readyz": Sound(),
+    "get_metrics": Sound(),
     # Reads
     "list_assessments": Sound(query={"patient_id": _PATIENT}),
     "get_assessment": Sound(),
@@ -135,6 +138,10 @@ SOUND: Final[dict[str, Sound]] = {
     "list_webhook_deliveries": Sound(),
     "list_check_in_links": Sound(),
     "get_check_in_link": Sound(),
+    "get_care_team": Sound(),
+    "list_care_team_versions": Sound(),
+    "list_emergency_accesses": Sound(),
+    "get_emergency_access": Sound(),
     "get_check_in": Sound(),
     # Writes
     "score_without_storing": Sound({"responses": BETTER}, reference="phq-9"),
@@ -184,6 +191,11 @@ SOUND: Final[dict[str, Sound]] = {
     "retry_webhook_delivery": Sound(),
     "create_check_in_link": Sound({"expires_in_hours": 24, "tries": 5}),
     "revoke_check_in_link": Sound(),
+    "put_care_team": Sound(_WHY | {"restricted": False, "members": []}),
+    "open_emergency_access": Sound(
+        {"reason": "found unconscious at home", "hours": 1}, named={"patient_id": "restricted"}
+    ),
+    "end_emergency_access": Sound(),
     "erase_patient": Sound(query={"ground": "patient_request"}),
 }
 
@@ -232,9 +244,12 @@ class Operation:
     def parameters(self, place: str) -> list[str]:
         return [one["name"] for one in self.entry.get("parameters", ()) if one["in"] == place]
 
+    def kind_of(self, parameter: str) -> str:
+        return self.sound.named.get(parameter, NAMED[parameter])
+
     def slots(self) -> list[Slot]:
         """Where this operation names things."""
-        paths = [Slot("path", name, NAMED[name]) for name in self.parameters("path") if name in NAMED]
+        paths = [Slot("path", name, self.kind_of(name)) for name in self.parameters("path") if name in NAMED]
         queries = [Slot("query", name, at.kind) for name, at in self.sound.query.items() if isinstance(at, Thing)]
         return paths + queries + [Slot("body", "", kind) for kind in sorted(set(_kinds(self.sound.body)))]
 
@@ -248,7 +263,7 @@ class Operation:
         path = self.path.replace("{reference}", self.sound.reference)
         for name in self.parameters("path"):
             if name in NAMED:
-                path = path.replace("{" + name + "}", named("path", name, NAMED[name]))
+                path = path.replace("{" + name + "}", named("path", name, self.kind_of(name)))
         query = {
             name: named("query", name, at.kind) if isinstance(at, Thing) else at
             for name, at in self.sound.query.items()
