@@ -33,8 +33,8 @@ async def erase_patient(
     session: SessionDep,
     patient_id: Id,
     ground: Annotated[ErasureGround, Query(description="Why. Without it nothing is erased.")],
-    based_on: BasedOnDep,
     key: IdempotencyKeyDep,
+    based_on: BasedOnDep,
     response: Response,
 ) -> ErasureAnswer:
     """Everything about the person in every table. Nobody can take it back.

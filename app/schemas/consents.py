@@ -52,10 +52,11 @@ class ConsentPut(Body):
 
 
 class ConsentWithdrawal(Body):
+    """Nobody has to give a reason."""
+
     model_config = ConfigDict(json_schema_extra={"example": {"withdrawn_at": "2027-01-15T16:20:00-07:00"}})
 
     withdrawn_at: Timestamp | None = Field(default=None, description="When the patient said so. Default: now.")
-    reason: ShortText | None = Field(default=None, description="Nobody has to give one.")
 
 
 class ConsentAnswer(VersionAnswer):

@@ -142,7 +142,7 @@ async def withdraw_consent(
     withdrawn_at = content.withdrawn_at or datetime.now(UTC)
     versions.refuse([*_withdrawal_faults(current, withdrawn_at, datetime.now(UTC))])
     row = Consent(
-        **versions.following(current, actor, _after(known), content.reason or "withdrawn")
+        **versions.following(current, actor, _after(known), "withdrawn")
         | {"withdrawn_at": withdrawn_at.astimezone(UTC), "withdrawn_at_offset_minutes": offset_minutes(withdrawn_at)}
     )
     await versions.store(session, actor, row, "consent.withdraw")

@@ -147,7 +147,7 @@ SOUND: Final[dict[str, Sound]] = {
     "score_without_storing": Sound({"responses": BETTER}, reference="phq-9"),
     "create_patient": Sound({"external_ref": "chart-9"}),
     "put_consent": Sound(_WHY | CONSENT),
-    "withdraw_consent": Sound(_WHY | {"withdrawn_at": ago(minutes=1)}),
+    "withdraw_consent": Sound({"withdrawn_at": ago(minutes=1)}),
     "put_part_two": Sound(_WHY | {"applies": True}),
     "amend_patient": Sound(_WHY | {"time_zone": "America/Denver", "time_zone_from": ago(days=1)}),
     "amend_clinic_rules": Sound(

@@ -29,7 +29,11 @@ WITHOUT_TEXT = {
     "create_treatment_session",
     "create_observation",
     "create_check_in_link",
+<<<<<<< HEAD
     "open_emergency_access",  # has a text, and is stored once: the next attempt is told that it is open
+=======
+    "withdraw_consent",
+>>>>>>> erasure
 }
 JSON = {"Content-Type": "application/json"}
 
