@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -40,6 +41,9 @@ class Role(StrEnum):
     LINK = "link"  # the bearer of a check-in link: answers what is due to one person, reads nothing back
 
 
+TOKEN_ROLES: Final = (Role.ADMIN, Role.CLINICIAN, Role.SERVICE, Role.RESEARCHER, Role.PATIENT)  # of tokens made by hand
+
+
 class Permission(StrEnum):
     """What a route asks for. Every route of /v1 declares exactly one; a test holds it to that."""
 
@@ -67,6 +71,8 @@ class Permission(StrEnum):
     ANSWER_BY_LINK = "check-ins:answer"
     READ_WEBHOOKS = "webhooks:read"
     WRITE_WEBHOOKS = "webhooks:write"
+    READ_TOKENS = "tokens:read"
+    WRITE_TOKENS = "tokens:write"
     READ_AUDIT = "audit:read"
     READ_ACCESSES = "accesses:read"
 
@@ -100,6 +106,8 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.ANSWER_BY_LINK: frozenset({Role.LINK}),
     Permission.READ_WEBHOOKS: _ADMIN,
     Permission.WRITE_WEBHOOKS: _ADMIN,
+    Permission.READ_TOKENS: _ADMIN,
+    Permission.WRITE_TOKENS: _ADMIN,
     Permission.READ_AUDIT: _ADMIN,
     Permission.READ_ACCESSES: _STAFF | {Role.PATIENT},
 }
@@ -113,6 +121,11 @@ class Actor:
     token_id: UUID
     role: Role
     patient_id: UUID | None = None
+    scopes: frozenset[str] | None = None  # of what the role may, no more than these; None: all
+
+    @property
+    def powers(self) -> frozenset[Permission]:
+        return powers(self.role, self.scopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +160,21 @@ def hash_secret(secret: bytes) -> bytes:
     return hashlib.sha256(secret).digest()
 
 
+def powers(role: Role, scopes: Collection[str] | None = None) -> frozenset[Permission]:
+    """What a token of this role may do, of the scopes named alone if there are any."""
+    return frozenset(
+        permission
+        for permission, roles in ROLES_ALLOWED.items()
+        if role in roles and (scopes is None or permission in scopes)
+    )
+
+
 def require(actor: Actor, permission: Permission) -> None:
-    """Raises ForbiddenError when the actor's role may never do this."""
+    """Raises ForbiddenError when the actor's role may never do this, or its token leaves it out."""
     if actor.role not in ROLES_ALLOWED[permission]:
         raise ForbiddenError(f"The role {actor.role} may not do this.")
+    if actor.scopes is not None and permission not in actor.scopes:
+        raise ForbiddenError(f"This token lacks the scope {permission}.")
 
 
 def _encode(raw: bytes) -> str:

@@ -8,6 +8,7 @@ import socket
 import sys
 import traceback
 from contextlib import nullcontext, suppress
+from datetime import datetime
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
@@ -37,6 +38,7 @@ from app.errors import AppError, InvalidError
 from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
 from app.services import clinics
+from app.services.api_tokens import described
 from app.settings import Settings
 
 cli = typer.Typer(
@@ -153,17 +155,47 @@ def create_clinic(
 @token_cli.command("create")
 def create_token(
     clinic: ClinicId,
-    role: Annotated[Role, typer.Option(help="What the holder may do.")],
+    role: Annotated[Role, typer.Option(help="Who the holder is.")],
     patient: Annotated[UUID | None, typer.Option(help="With the role patient: whose token it is.")] = None,
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
-    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Days until it ends by itself.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Of what the role may, this alone; may be given several times.")
+    ] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option("--expires-in-days", "--expires", min=1, help="Days until it ends by itself.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token. It is shown this once; only its hash is stored."""
     token, text = run_with_database(
-        lambda database: clinics.record_token(database, clinic, role, label, expires_in_days, patient)
+        lambda database: clinics.record_token(database, clinic, role, label, expires_in_days, patient, scope or None)
     )
     show({"token_id": str(token.id), "token": text}, as_json=as_json)
+
+
+@token_cli.command("list")
+def list_tokens(clinic: ClinicId, as_json: AsJson = False) -> None:
+    """What lets people and programs in, newest first; no secret is among it."""
+    found = [described(token) for token in run_with_database(lambda database: clinics.find_tokens(database, clinic))]
+    if as_json:
+        typer.echo(json.dumps(found, default=str))
+        return
+    columns = ("id", "label", "role", "state", "scopes", "expires_at", "last_used_at")
+    table = Table(*columns)
+    for token in found:
+        table.add_row(*(_told(token[name]) for name in columns))
+    out.print(table)
+
+
+def _told(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M}"
+        case list():
+            return " ".join(value)
+    return str(value)
 
 
 @token_cli.command("revoke")

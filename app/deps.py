@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import paging, strict_json
-from app.auth import Actor, Permission, parse_token, require
+from app.auth import Actor, Permission, TokenKind, parse_token, require
 from app.client_address import sender
 from app.db import Database
 from app.errors import (
@@ -31,6 +31,7 @@ from app.schemas.fields import LATEST_CLOCK, DeviceTimestamp
 from app.services import tokens
 from app.services.rate_limits import FailedLogins, RateLimits
 from app.services.request_rates import NOBODY
+from app.services.token_uses import TokenUses
 
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
 TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
@@ -56,6 +57,7 @@ class TokenCache:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, Actor]] = {}
+        self._uses = TokenUses()
 
     async def actor(self, database: Database, token: str) -> Actor:
         now = time.monotonic()
@@ -63,7 +65,7 @@ class TokenCache:
         if actor is not None and now - checked_at < TOKEN_CACHE_SECONDS:
             return actor
         try:
-            actor = await tokens.get_actor(database, parse_token(token))
+            actor = await self._proven(database, token)
         except UnauthenticatedError:
             self._known.pop(token, None)
             raise
@@ -71,6 +73,16 @@ class TokenCache:
             self._known.clear()
         self._known[token] = (now, actor)
         return actor
+
+    async def _proven(self, database: Database, token: str) -> Actor:
+        parts = parse_token(token)
+        actor = await tokens.get_actor(database, parts)
+        if parts.kind is TokenKind.API:
+            self._uses.note(database, parts.clinic_id, parts.token_id)
+        return actor
+
+    async def close(self) -> None:
+        await self._uses.close()
 
     def was_proven(self, token: str) -> bool:
         proven_at, _ = self._known.get(token, (-math.inf, None))

@@ -32,6 +32,7 @@ from app.routers import (
     schedules,
     suitability,
     thresholds,
+    tokens,
     trajectories,
     treatment_sessions,
     webhooks,
@@ -63,6 +64,7 @@ ROUTERS = (  # searched in this order: the hot ones first
     thresholds,
     webhooks,
     check_in_links,
+    tokens,
     audit,
     health,
     check_in_page,
@@ -79,6 +81,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         app.state.limits = RateLimits.of(settings)
         yield
         await app.state.limits.table.close()
+        await app.state.tokens.close()
         await database.close()
 
     app = FastAPI(

@@ -9,7 +9,8 @@ from app.errors import UnauthenticatedError
 from app.services.check_in_links import get_bearer
 
 _FIND: Final = (
-    "SELECT role, patient_id, secret_hash, expires_at, revoked_at FROM api_token WHERE clinic_id = $1 AND id = $2"
+    "SELECT role, patient_id, scopes, secret_hash, expires_at, revoked_at FROM api_token "
+    "WHERE clinic_id = $1 AND id = $2"
 )
 
 
@@ -27,4 +28,5 @@ async def get_actor(database: Database, token: TokenParts) -> Actor:
         or (row["expires_at"] is not None and row["expires_at"] <= now)
     ):
         raise UnauthenticatedError("The token is unknown, expired or revoked.")
-    return Actor(token.clinic_id, token.token_id, Role(row["role"]), row["patient_id"])
+    scopes = None if row["scopes"] is None else frozenset(row["scopes"])
+    return Actor(token.clinic_id, token.token_id, Role(row["role"]), row["patient_id"], scopes)

@@ -119,7 +119,7 @@ class Estate:
         found = {}
         async with self.database.connection(self.clinic_id) as connection:
             for table in [row["name"] for row in await connection.fetch(_TABLES)]:
-                rows = await connection.fetch(f"SELECT to_jsonb(t)::text AS row FROM {table} t ORDER BY 1")
+                rows = await connection.fetch(f"SELECT ({_ROW})::text AS row FROM {table} t ORDER BY 1")
                 found[table] = [row["row"] for row in rows]
         return found
 
@@ -135,6 +135,7 @@ class Estate:
         return frozenset({text for text in texts if _is_id(text)} | {self.name})
 
 
+_ROW = "to_jsonb(t) - 'last_used_at'"  # which is written beside the requests, some time after them
 _TABLES = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 
 
@@ -182,13 +183,15 @@ async def _furnish_clinic(estate: Estate) -> None:
     checklist = CHECKLIST | {"title": f"{name} list"}
     things["checklist"] = (await _send(estate, "POST", "/v1/suitability-checklists", checklist))["id"]
     things["threshold"] = (await _send(estate, "POST", "/v1/thresholds", THRESHOLD | {"source": name}))["id"]
+    token = {"label": name, "role": "service", "scopes": ["patients:read"]}
+    things["token"] = (await _send(estate, "POST", "/v1/tokens", token))["id"]
     things["webhook"] = (await _send(estate, "POST", "/v1/webhooks", WEBHOOK | {"label": name}))["id"]
 
 
 async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
     name, shared = estate.name, estate.things
     number = 1 if things is estate.things else 2
-    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook")}
+    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "token")}
     patient = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name}-chart-{number}"}))["id"]
     await _send(estate, "PATCH", f"/v1/patients/{patient}", {"reason": name, "time_zone": "Europe/Lisbon"})
     episode = (await _send(estate, "POST", f"/v1/patients/{patient}/episodes", EPISODE | {"label": name}))["id"]

@@ -46,6 +46,7 @@ NAMED: Final = {
     "webhook_id": "webhook",
     "notification_id": "notification",
     "link_id": "link",
+    "token_id": "token",
 }
 
 
@@ -126,6 +127,8 @@ SOUND: Final[dict[str, Sound]] = {
     "list_check_in_links": Sound(),
     "get_check_in_link": Sound(),
     "get_check_in": Sound(),
+    "list_tokens": Sound(),
+    "get_token": Sound(),
     # Writes
     "score_without_storing": Sound({"responses": BETTER}, reference="phq-9"),
     "create_patient": Sound({"external_ref": "chart-9"}),
@@ -171,6 +174,8 @@ SOUND: Final[dict[str, Sound]] = {
     "retry_webhook_delivery": Sound(),
     "create_check_in_link": Sound({"expires_in_hours": 24, "tries": 5}),
     "revoke_check_in_link": Sound(),
+    "create_token": Sound({"label": "her own", "role": "patient", "patient_id": _PATIENT, "expires_in_days": 30}),
+    "revoke_token": Sound(),
 }
 
 
