@@ -35,19 +35,24 @@ from app.cli_worker import work, worker_beside
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgresError
 from app.errors import AppError, InvalidError
+from app.schemas.enrolments import DEFAULT_HOURS, MAX_HOURS, EnrolmentCreate
 from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
 from app.services import clinics
 from app.services.api_tokens import described
+from app.services.enrolments import NewEnrolment, record_enrolment
+from app.services.operators import get_operator
 from app.settings import Settings
 
 cli = typer.Typer(
     help="Measures whether trauma and depression treatment helps.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 clinic_cli = typer.Typer(help="Clinics of this installation.", no_args_is_help=True)
+enrolment_cli = typer.Typer(help="Codes that let patients' telephones in.", no_args_is_help=True)
 token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_is_help=True)
 cli.add_typer(clinic_cli, name="clinic")
 cli.add_typer(token_cli, name="token")
+cli.add_typer(enrolment_cli, name="enrolment")
 cli.add_typer(audit_cli, name="audit")
 cli.command("import")(import_forms)
 cli.command("caseload")(show_caseload)
@@ -203,6 +208,27 @@ def revoke_token(clinic: ClinicId, token: Annotated[UUID, typer.Argument(help="T
     """End a token now; every worker refuses it within a second."""
     run_with_database(lambda database: clinics.revoke_token(database, clinic, token))
     out.print("The token is revoked.")
+
+
+@enrolment_cli.command("create")
+def create_enrolment(
+    clinic: ClinicId,
+    patient: Annotated[UUID, typer.Option(help="Whose telephone it is.")],
+    expires_in_hours: Annotated[
+        int, typer.Option("--expires-in-hours", "--expires", min=1, max=MAX_HOURS, help="Hours the code lives.")
+    ] = DEFAULT_HOURS,
+    as_json: AsJson = False,
+) -> None:
+    """Make a code that lets one telephone in as this patient. It is shown this once; only its hash is stored."""
+
+    async def make(database: Database) -> NewEnrolment:
+        actor = await get_operator(database, clinic)
+        content = EnrolmentCreate(expires_in_hours=expires_in_hours)
+        async with database.session(clinic) as session:
+            return (await record_enrolment(session, actor, patient, content, None))[0]
+
+    made = run_with_database(make)
+    show({"enrolment_id": str(made.row.id), "code": made.code, "token": made.token}, as_json=as_json)
 
 
 @cli.command("instruments")

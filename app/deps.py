@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import paging, strict_json
-from app.auth import Actor, Permission, TokenKind, parse_token, require
+from app.auth import Actor, Permission, Role, TokenKind, parse_token, require
 from app.client_address import sender
 from app.db import Database
 from app.errors import (
@@ -36,6 +36,7 @@ from app.services.token_uses import TokenUses
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
 TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
 PROVEN_SECONDS: Final = 900.0  # a token proven so lately is asked about again even where others failed
+_SPENT_WHEN_SHOWN: Final = frozenset({Role.CODE, Role.REFRESH})
 _ACTOR: Final = "tidemark.actor"  # in the scope of a request
 _KEY: Final = re.compile(r"[!-~]{1,255}")  # visible ASCII
 _ETAG: Final = re.compile(r'"([1-9][0-9]{0,4})"')  # ours are versions
@@ -53,7 +54,7 @@ async def _database(request: Request) -> Database:
 
 
 class TokenCache:
-    """Verified tokens of this process, each taken on trust for at most a second."""
+    """Verified tokens of this process, each taken on trust for at most a second; none that is there to be spent."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, Actor]] = {}
@@ -69,9 +70,10 @@ class TokenCache:
         except UnauthenticatedError:
             self._known.pop(token, None)
             raise
-        if len(self._known) >= TOKEN_CACHE_SIZE:
-            self._known.clear()
-        self._known[token] = (now, actor)
+        if actor.role not in _SPENT_WHEN_SHOWN:
+            if len(self._known) >= TOKEN_CACHE_SIZE:
+                self._known.clear()
+            self._known[token] = (now, actor)
         return actor
 
     async def _proven(self, database: Database, token: str) -> Actor:

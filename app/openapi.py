@@ -35,6 +35,7 @@ TAGS: Final = {
     "clinic": "The clinic itself and what it has decided: quiet hours, corrections by patients, words on safety.",
     "caseload": "Every patient's latest state, worst first. That nothing is flagged is no all-clear.",
     "check-in links": "Addresses that let one person answer what is due without a login, and nothing else.",
+    "enrolments": "How a patient's own telephone is let in: a code to type, tokens that renew themselves, their end.",
     "tokens": "What lets people and programs in: made, listed, revoked. Its secret is shown once and stored nowhere.",
     "audit": "Who did what to which, in rows that are only ever added and are chained by hashes.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",

@@ -21,6 +21,7 @@ import typer
 from app.auth import parse_token
 from app.cli import cli, main
 from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from app.services.operators import OPERATOR_PRINCIPAL
 from tests.process.service import Service, plain_environment
 
 ROOT = Path(__file__).parent.parent
@@ -161,6 +162,26 @@ def test_tokens_are_listed_without_their_secrets(environment: dict[str, str], cl
 
 
 @pytest.mark.anyio
+async def test_a_code_of_the_command_line_lets_a_telephone_in(
+    environment: dict[str, str], clinic_id: str, anonymous: httpx2.AsyncClient
+) -> None:
+    """As the patient it was made for; the trail says that the operator made it."""
+    token = json.loads(said(environment, "token", "create", "--clinic", clinic_id, "--role", "admin", "--json"))[
+        "token"
+    ]
+    staff = {"Authorization": f"Bearer {token}"}
+    patient = (await anonymous.post("/v1/patients", json={}, headers=staff)).json()["id"]
+    create = ("enrolment", "create", "--clinic", clinic_id, "--patient", patient)
+    made = json.loads(said(environment, *create, "--expires", "2", "--json"))
+    answer = await anonymous.post("/v1/enrolment", headers={"Authorization": f"Bearer {made['token']}"})
+    assert answer.json()["patient_id"] == patient
+    (event,) = (await anonymous.get("/v1/audit-events", params={"action": "enrolment.create"}, headers=staff)).json()[
+        "data"
+    ]
+    assert (event["actor_id"], event["resource_id"]) == (str(OPERATOR_PRINCIPAL), made["enrolment_id"])
+
+
+@pytest.mark.anyio
 async def test_a_revoked_token_is_refused(
     environment: dict[str, str], clinic_id: str, anonymous: httpx2.AsyncClient
 ) -> None:
@@ -240,6 +261,7 @@ def test_migrating_twice_is_no_error(environment: dict[str, str]) -> None:
         (("token", "create", "--clinic", NOBODY, "--role", "admin", "--scope", "king"), "may not do this"),
         (("token", "create", "--clinic", NOBODY, "--role", "link"), "Choose one of"),
         (("token", "list", "--clinic", NOBODY), "no such clinic"),
+        (("enrolment", "create", "--clinic", NOBODY, "--patient", NOBODY), "no such clinic"),
         (("token", "create", "--clinic", "7", "--role", "admin"), "--clinic"),
         (("token", "create", "--clinic", NOBODY, "--role", "king"), "--role"),
         (("token", "revoke", NOBODY, "--clinic", NOBODY), "no such token"),

@@ -6,6 +6,7 @@ from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
 from app.tables.base import Versioned
 from app.tables.clinics import ApiToken, Clinic, ClinicRules
+from app.tables.identity import Enrolment, RefreshToken
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
@@ -36,6 +37,7 @@ __all__ = [
     "ClinicRules",
     "Delivery",
     "Derivation",
+    "Enrolment",
     "EpisodeOfCare",
     "ExpectedCheckIn",
     "IdempotencyKey",
@@ -43,6 +45,7 @@ __all__ = [
     "Observation",
     "Patient",
     "PatientTimeZone",
+    "RefreshToken",
     "RequestRate",
     "Schedule",
     "Standing",

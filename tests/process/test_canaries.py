@@ -26,6 +26,7 @@ SPOILT = (CANARY, f" {CANARY}\u0000", f"{CANARY}\ud800", CANARY * 300, {CANARY: 
 KEPT_IN = {
     "adverse_event",
     "alert_event",
+    "api_token",
     "assessment",
     "clinic_rules",
     "episode",
@@ -58,7 +59,7 @@ async def answers_of(estate: Estate, operation: Operation) -> list[httpx2.Respon
     bodies = [*bodies_of(asked.pop("json"))] if operation.has_body else [b""]
     answers = []
     for body in bodies:
-        await estate.refill_links()
+        await estate.refill()
         headers = {"Content-Type": "application/json"}
         if "headers" in asked:
             headers["If-Match"] = await tag_of(reader, asked["url"])

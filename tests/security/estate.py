@@ -123,10 +123,13 @@ class Estate:
                 found[table] = [row["row"] for row in rows]
         return found
 
-    async def refill_links(self) -> None:
-        """What is refused costs a try."""
+    async def refill(self) -> None:
+        """What is refused costs a link a try; devices log out."""
         async with self.database.connection(self.clinic_id) as connection:
             await connection.execute("UPDATE check_in_link SET tries_left = 50 WHERE clinic_id = $1", self.clinic_id)
+            await connection.execute(
+                "UPDATE enrolment SET ended_at = NULL, ended_because = NULL WHERE clinic_id = $1", self.clinic_id
+            )
 
     async def marks(self) -> frozenset[str]:
         """All ids of the clinic's own rows, and its name, which stands in every text written for it."""
@@ -167,6 +170,10 @@ async def open_estate(app: FastAPI | str, database: Database, name: str) -> Asyn
         _, token = await clinics.record_token(database, clinic.clinic_id, Role.PATIENT, name, patient_id=patient)
         await enter(Role.PATIENT, token)
         await enter(Role.LINK, estate.things["link_token"])
+        await enter(Role.CODE, estate.things["code_token"])
+        device = await _send(estate, "POST", f"/v1/patients/{patient}/enrolments", {})
+        async with _client(app, {"Authorization": f"Bearer {device['token']}"}) as phone:
+            await enter(Role.REFRESH, (await phone.post("/v1/enrolment")).json()["refresh_token"])
         yield estate
 
 
@@ -205,18 +212,20 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
         "adverse_event": f"/v1/treatment-sessions/{session}/adverse-events",
         "screen": f"/v1/episodes/{episode}/suitability-screens",
         "link": f"/v1/patients/{patient}/check-in-links",
+        "enrolment": f"/v1/patients/{patient}/enrolments",
     }
     bodies = {
         "observation": OBSERVATION,
         "adverse_event": ADVERSE_EVENT | {"note": name},
         "screen": SCREEN | {"checklist_id": shared["checklist"], "decided_by": f"Dr. {name}"},
         "link": {},
+        "enrolment": {},
     }
     for kind, body in bodies.items():
         answer = await _send(estate, "POST", made[kind], body)
         made[kind] = answer["id"]
-        if kind == "link":
-            made["link_token"] = answer["token"]
+        if kind in {"link", "enrolment"}:
+            made["link_token" if kind == "link" else "code_token"] = answer["token"]
     made |= await _fill_forms(estate, patient)
     things |= made
 

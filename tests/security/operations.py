@@ -47,6 +47,7 @@ NAMED: Final = {
     "notification_id": "notification",
     "link_id": "link",
     "token_id": "token",
+    "enrolment_id": "enrolment",
 }
 
 
@@ -128,6 +129,8 @@ SOUND: Final[dict[str, Sound]] = {
     "get_check_in_link": Sound(),
     "get_check_in": Sound(),
     "list_tokens": Sound(),
+    "list_enrolments": Sound(),
+    "get_enrolment": Sound(),
     "get_token": Sound(),
     # Writes
     "score_without_storing": Sound({"responses": BETTER}, reference="phq-9"),
@@ -176,6 +179,11 @@ SOUND: Final[dict[str, Sound]] = {
     "revoke_check_in_link": Sound(),
     "create_token": Sound({"label": "her own", "role": "patient", "patient_id": _PATIENT, "expires_in_days": 30}),
     "revoke_token": Sound(),
+    "create_enrolment": Sound({"expires_in_hours": 24, "tries": 5}),
+    "redeem_enrolment": Sound(),
+    "refresh_token": Sound(),
+    "log_out": Sound(),
+    "revoke_enrolment": Sound(),
 }
 
 
