@@ -41,6 +41,7 @@ from app.scoring.model import Instrument
 from app.services import clinics
 from app.services.api_tokens import described
 from app.services.enrolments import NewEnrolment, record_enrolment
+from app.services.issuers import issuer_of
 from app.services.operators import get_operator
 from app.settings import Settings
 
@@ -109,6 +110,7 @@ def refuse_taken_port(host: str, port: int) -> None:
 
 def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: bool) -> None:
     """Worker processes learn the address from the environment, where other users cannot read it."""
+    issuer_of(Settings())  # told here in one line, and not by each worker
     os.environ["TIDEMARK_DATABASE_URL"] = addresses.runtime
     with database_told_plainly():
         faults = asyncio.run(with_open_database(addresses.runtime, Settings(), Database.runtime_role_faults))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Annotated, Final
 
 import typer
@@ -16,8 +16,10 @@ import typer
 from app.cli_database import run_with_database
 from app.db import Database
 from app.delivery import Worker
+from app.issuer_client import IssuerClient
 from app.services.audit_chain import Sealer
 from app.services.derivation import rederive
+from app.services.issuers import issuer_of
 from app.settings import Settings
 from app.webhook_address import parse_internal_hosts
 from app.webhook_client import WebhookClient
@@ -36,16 +38,21 @@ def work(
     ] = 5.0,
     beside: Annotated[bool, typer.Option("--beside", hidden=True, help="End when standard input does.")] = False,
 ) -> None:
-    """Seal the trail, write reminders, notice missed check-ins, deliver webhooks. Several may run at once."""
+    """Seal the trail, remind, notice misses, deliver webhooks, fetch an issuer's keys. Several may run at once."""
     settings = Settings()
+    issuer = issuer_of(settings)
 
     async def run(database: Database) -> None:
         stop = _stop_on_signals()
         if beside:
             _stop_with_input(stop)
         hosts = parse_internal_hosts(settings.webhook_internal_hosts)
-        async with WebhookClient(hosts, settings.webhook_ca_file) as client:
-            worker = Worker(database, client, rederive, Sealer(database), stop)
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(WebhookClient(hosts, settings.webhook_ca_file))
+            keys = None if issuer is None else IssuerClient(issuer, settings.oidc_ca_file)
+            if keys is not None:
+                await stack.enter_async_context(keys)
+            worker = Worker(database, client, rederive, Sealer(database), stop, keys)
             await (worker.run_once() if once else worker.run(interval_seconds))
 
     run_with_database(run)

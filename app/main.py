@@ -29,6 +29,7 @@ from app.routers import (
     instruments,
     observations,
     patients,
+    principals,
     reference,
     schedules,
     suitability,
@@ -38,6 +39,8 @@ from app.routers import (
     treatment_sessions,
     webhooks,
 )
+from app.services.issuers import issuer_of
+from app.services.persons import Persons
 from app.services.rate_limits import RateLimits
 from app.settings import Settings
 
@@ -68,6 +71,7 @@ ROUTERS = (  # searched in this order: the hot ones first
     enrolments,
     tokens,
     audit,
+    principals,
     health,
     check_in_page,
     reference,
@@ -75,11 +79,14 @@ ROUTERS = (  # searched in this order: the hot ones first
 
 
 def create_app(settings: Settings, database_url: str) -> FastAPI:
+    issuer = issuer_of(settings)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(database_url, settings)
         await database.open()
-        app.state.database, app.state.tokens, app.state.settings = database, TokenCache(), settings
+        app.state.database, app.state.settings = database, settings
+        app.state.tokens = TokenCache(None if issuer is None else Persons(issuer))
         app.state.limits = RateLimits.of(settings)
         yield
         await app.state.limits.table.close()

@@ -6,7 +6,7 @@ from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
 from app.tables.base import Versioned
 from app.tables.clinics import ApiToken, Clinic, ClinicRules
-from app.tables.identity import Enrolment, RefreshToken
+from app.tables.identity import Enrolment, IssuerKeySet, Principal, RefreshToken
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
@@ -41,10 +41,12 @@ __all__ = [
     "EpisodeOfCare",
     "ExpectedCheckIn",
     "IdempotencyKey",
+    "IssuerKeySet",
     "Notification",
     "Observation",
     "Patient",
     "PatientTimeZone",
+    "Principal",
     "RefreshToken",
     "RequestRate",
     "Schedule",
@@ -64,6 +66,7 @@ APPEND_ONLY: Final = frozenset(
         "clinic_rules",
         "patient",
         "patient_time_zone",
+        "principal",
         "assessment",
         "episode",
         "treatment_session",

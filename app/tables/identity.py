@@ -1,4 +1,4 @@
-"""Who comes in beside the holders of tokens: patients' devices."""
+"""Who comes in beside the holders of tokens: patients' devices, and people whom an issuer vouches for."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, SmallInteger, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from app.tables.base import to_patient
+from app.tables.base import to_clinic, to_patient
 
 
 class Enrolment(SQLModel, table=True):
@@ -66,3 +66,29 @@ class RefreshToken(SQLModel, table=True):
     enrolment_id: UUID
     secret_hash: bytes = Field(sa_type=LargeBinary)
     created_at: datetime
+
+
+class Principal(SQLModel, table=True):
+    """A person whom an issuer vouched for. The trail calls them by `id`, which follows from the other two."""
+
+    __table_args__ = (to_clinic(),)
+
+    clinic_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    issuer: str = Field(sa_type=Text)
+    subject: str = Field(sa_type=Text)  # what the issuer calls them
+    first_seen_at: datetime
+
+
+class IssuerKeySet(SQLModel, table=True):
+    """The public keys of an issuer, as the worker fetched them last. Of no clinic: it stands under the nil UUID."""
+
+    __tablename__: ClassVar[Any] = "issuer_key_set"
+    __table_args__ = (CheckConstraint(f"clinic_id = '{UUID(int=0)}'", name="of_no_clinic"),)
+
+    clinic_id: UUID = Field(primary_key=True)
+    issuer: str = Field(primary_key=True, sa_type=Text)
+    keys: str = Field(sa_type=Text)  # JSON, one list of public keys (RFC 7517)
+    tried_at: datetime
+    fetched_at: datetime | None
+    wanted_at: datetime | None  # when a token named a key that is not among them

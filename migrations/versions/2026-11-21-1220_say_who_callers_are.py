@@ -1,4 +1,4 @@
-"""Say who callers are: scopes, makers and last use of tokens; patients' devices, let in by codes.
+"""Say who callers are: more about tokens, patients' devices, people whom an issuer vouches for.
 
 Old code is still running while this runs: add first, use later, drop last.
 A table of a clinic comes with its policies and its grants in the same revision.
@@ -16,7 +16,9 @@ branch_labels = None
 depends_on = None
 
 # What the runtime role may do beyond reading and adding.
-TABLES: Final = {"enrolment": "UPDATE", "refresh_token": "DELETE"}
+TABLES: Final = {"enrolment": ", UPDATE", "refresh_token": ", DELETE", "principal": "", "issuer_key_set": ", UPDATE"}
+OF_ONE_PATIENT: Final = ("enrolment", "refresh_token")
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def upgrade() -> None:
@@ -25,10 +27,13 @@ def upgrade() -> None:
     extend_api_token()
     create_enrolment()
     create_refresh_token()
+    create_principal()
+    create_issuer_key_set()
     for table, more in TABLES.items():
         confine_to_clinic(table)
+        op.execute(f"GRANT SELECT, INSERT{more} ON {table} TO tidemark_runtime")
+    for table in OF_ONE_PATIENT:
         confine_to_patient(table)
-        op.execute(f"GRANT SELECT, INSERT, {more} ON {table} TO tidemark_runtime")
 
 
 def downgrade() -> None:
@@ -111,3 +116,27 @@ def create_refresh_token() -> None:
         sa.CheckConstraint("octet_length(secret_hash) = 32", name="hash_is_sha256"),
     )
     op.create_index("ix_refresh_token_of_enrolment", "refresh_token", ["clinic_id", "enrolment_id", "created_at"])
+
+
+def create_principal() -> None:
+    op.create_table(
+        "principal",
+        sa.Column("clinic_id", sa.Uuid, sa.ForeignKey("clinic.clinic_id"), primary_key=True),
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("issuer", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("first_seen_at", sa.TIMESTAMP(timezone=True), nullable=False),
+    )
+
+
+def create_issuer_key_set() -> None:
+    op.create_table(
+        "issuer_key_set",
+        sa.Column("clinic_id", sa.Uuid, primary_key=True),
+        sa.Column("issuer", sa.Text, primary_key=True),
+        sa.Column("keys", sa.Text, nullable=False),
+        sa.Column("tried_at", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("fetched_at", sa.TIMESTAMP(timezone=True)),
+        sa.Column("wanted_at", sa.TIMESTAMP(timezone=True)),
+        sa.CheckConstraint(f"clinic_id = '{NOBODY}'", name="of_no_clinic"),
+    )

@@ -7,10 +7,13 @@ from typing import Any, get_args
 import httpx2
 import pytest
 
-from app.auth import TokenKind
+from app.auth import Role, TokenKind
 from app.schemas import enrolments, tokens
 from app.schemas.enrolments import EnrolmentCreate, EnrolmentState
 from app.schemas.tokens import TokenCreate
+from app.services import issuer_keys, issuers
+from app.services.issuers import clinic_and_role, issuer_of
+from app.settings import Settings
 from tests.api.test_enrolments import enrol
 from tests.conftest import Api
 from tests.docs.documents import ROOT, blocks
@@ -47,6 +50,29 @@ def test_every_beginning_and_every_state_is_explained(page: str) -> None:
     """A row for each."""
     assert sorted(first_cells(page, "| it begins with | whose | lives |")) == sorted(TokenKind)
     assert first_cells(page, "| state | means |") == list(get_args(EnrolmentState))
+
+
+def test_the_settings_shown_are_an_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They can be pasted as they stand, and mean what the page says."""
+    (shown,) = blocks(PAGE, "sh")
+    for line in shown.splitlines():
+        name, _, value = line.partition("=")
+        monkeypatch.setenv(name, value)
+    issuer = issuer_of(Settings())
+    assert issuer is not None
+    claims = {"realm_access": {"roles": ["offline_access", "tidemark-clinician"]}}
+    assert clinic_and_role(claims, issuer) == (issuer.clinic_id, Role.CLINICIAN)
+
+
+def test_what_is_asked_of_a_persons_token_is_as_said(page: str) -> None:
+    """Algorithms, lengths, times."""
+    assert f"`TIDEMARK_OIDC_ALGORITHMS`: {', '.join(issuers.KEY_KINDS)};" in page
+    assert f"give or take {issuers.LEEWAY_SECONDS} seconds" in page
+    assert f"at most {issuers.MAX_LIFETIME_SECONDS} seconds" in page
+    assert f"1 to {issuers.MAX_SUBJECT_CHARS} visible" in page
+    assert f"at most {issuers.MAX_TOKEN_CHARS} characters" in page
+    assert f"ours are {', '.join(f'`{role}`' for role in issuers.PERSON_ROLES)}" in page
+    assert (issuer_keys.FETCH_SECONDS, issuer_keys.PAUSE_SECONDS) == (600, 30)
 
 
 @pytest.mark.anyio

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from app.auth import Role
 from app.db import Database
+from app.ids import new_id
 from app.services import clinics
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -192,13 +193,22 @@ async def _furnish_clinic(estate: Estate) -> None:
     things["threshold"] = (await _send(estate, "POST", "/v1/thresholds", THRESHOLD | {"source": name}))["id"]
     token = {"label": name, "role": "service", "scopes": ["patients:read"]}
     things["token"] = (await _send(estate, "POST", "/v1/tokens", token))["id"]
+    things["principal"] = str(new_id())
+    async with estate.database.connection(estate.clinic_id) as connection:  # as at somebody's first request
+        await connection.execute(
+            "INSERT INTO principal VALUES ($1, $2, $3, $4, now())",
+            estate.clinic_id,
+            UUID(things["principal"]),
+            f"https://login.{name}.example",
+            f"{name}-somebody",
+        )
     things["webhook"] = (await _send(estate, "POST", "/v1/webhooks", WEBHOOK | {"label": name}))["id"]
 
 
 async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
     name, shared = estate.name, estate.things
     number = 1 if things is estate.things else 2
-    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "token")}
+    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "token", "principal")}
     patient = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name}-chart-{number}"}))["id"]
     await _send(estate, "PATCH", f"/v1/patients/{patient}", {"reason": name, "time_zone": "Europe/Lisbon"})
     episode = (await _send(estate, "POST", f"/v1/patients/{patient}/episodes", EPISODE | {"label": name}))["id"]

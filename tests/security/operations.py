@@ -48,6 +48,7 @@ NAMED: Final = {
     "link_id": "link",
     "token_id": "token",
     "enrolment_id": "enrolment",
+    "principal_id": "principal",
 }
 
 
@@ -131,6 +132,7 @@ SOUND: Final[dict[str, Sound]] = {
     "list_tokens": Sound(),
     "list_enrolments": Sound(),
     "get_enrolment": Sound(),
+    "get_principal": Sound(),
     "get_token": Sound(),
     # Writes
     "score_without_storing": Sound({"responses": BETTER}, reference="phq-9"),

@@ -37,7 +37,7 @@ BY_ADMIN_ALONE = {
     "amend_clinic_rules", "create_suitability_checklist", "amend_suitability_checklist", "create_threshold",
     "retire_threshold", "create_webhook", "list_webhooks", "get_webhook", "rotate_webhook_secret", "disable_webhook",
     "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery", "list_audit_events", "create_token",
-    "list_tokens", "get_token", "revoke_token",
+    "list_tokens", "get_token", "revoke_token", "get_principal",
 }  # fmt: skip
 BY_PERSONS_ALONE = {
     "amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses", "create_enrolment",
