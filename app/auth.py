@@ -1,9 +1,9 @@
 """Who is calling, and what each role may do.
 
 A token is `tmk_<clinic id and token id>_<secret>`; other beginnings say what else it is. It names its clinic so that
-even the look-up of the token runs under that clinic's row-level security; only the SHA-256 of the 256-bit secret is
-stored. The code of an enrolment, `tme_<clinic id>_<code>`, is short because a person types it: it lives for hours, and
-stands a few wrong tries.
+even the look-up of the token runs under that clinic's row-level security; of the 256-bit secret only a hash keyed by
+the clinic is stored. The code of an enrolment, `tme_<clinic id>_<code>`, is short because a person types it: it lives
+for hours, and stands a few wrong tries.
 """
 
 import base64
@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from app.crypto import keyed_hash
 from app.errors import ForbiddenError, UnauthenticatedError
 
 _SECRET_BYTES: Final = 32
@@ -91,11 +92,17 @@ class Permission(StrEnum):
     WRITE_WEBHOOKS = "webhooks:write"
     READ_TOKENS = "tokens:read"
     WRITE_TOKENS = "tokens:write"
+    READ_CARE_TEAMS = "care-teams:read"
+    WRITE_CARE_TEAMS = "care-teams:write"
+    OPEN_EMERGENCY_ACCESS = "emergency-accesses:open"
+    READ_EMERGENCY_ACCESSES = "emergency-accesses:read"
+    END_EMERGENCY_ACCESS = "emergency-accesses:end"
     READ_AUDIT = "audit:read"
     READ_ACCESSES = "accesses:read"
 
 
 _CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
+SEES_PATIENTS: Final = _CARE  # all other roles see one, or none
 _STAFF: Final = frozenset({Role.ADMIN, Role.CLINICIAN})
 _ADMIN: Final = frozenset({Role.ADMIN})
 _CARE_AND_SELF: Final = _CARE | {Role.PATIENT}
@@ -130,9 +137,39 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.WRITE_WEBHOOKS: _ADMIN,
     Permission.READ_TOKENS: _ADMIN,
     Permission.WRITE_TOKENS: _ADMIN,
+    Permission.READ_CARE_TEAMS: _ADMIN,
+    Permission.WRITE_CARE_TEAMS: _ADMIN,
+    Permission.OPEN_EMERGENCY_ACCESS: frozenset({Role.CLINICIAN}),
+    Permission.READ_EMERGENCY_ACCESSES: _STAFF,
+    Permission.END_EMERGENCY_ACCESS: _STAFF,
     Permission.READ_AUDIT: _ADMIN,
     Permission.READ_ACCESSES: _STAFF | {Role.PATIENT},
 }
+
+
+class Purpose(StrEnum):
+    """Why somebody looks or writes, as they say themselves: HL7's general purposes of use, spelt out."""
+
+    TREATMENT = "treatment"
+    PAYMENT = "payment"
+    OPERATIONS = "operations"
+    PATIENT_REQUEST = "patient_request"
+    RESEARCH = "research"
+    PUBLIC_HEALTH = "public_health"
+    LEGAL = "legal"
+    EMERGENCY = "emergency"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from and why, for the trail; all None on the command line and in the worker."""
+
+    address: str | None = None  # of an IPv6 household its network
+    request_id: UUID | None = None
+    purpose: Purpose | None = None
+
+
+NOWHERE: Final = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +180,18 @@ class Actor:
     token_id: UUID  # of a patient's device: the enrolment that let it in, whatever token it shows
     role: Role
     patient_id: UUID | None = None
+    hidden: frozenset[UUID] = frozenset()  # restricted patients of other care teams
+    emergencies: tuple[tuple[UUID, UUID], ...] = ()  # restricted patients in view all the same, each with the access
+    origin: Origin = NOWHERE
     scopes: frozenset[str] | None = None  # of what the role may, no more than these; None: all
 
-    @property
-    def powers(self) -> frozenset[Permission]:
-        return powers(self.role, self.scopes)
+    def sees(self, patient_id: UUID) -> bool:
+        """Whether this patient of the clinic is there for this caller. Postgres asks the same of each row."""
+        return patient_id not in self.hidden if self.role in SEES_PATIENTS else patient_id == self.patient_id
+
+    def emergency_about(self, *patient_ids: UUID | None) -> UUID | None:
+        """The emergency access by which this caller sees one of these patients, if it is by one."""
+        return next((access for patient, access in self.emergencies if patient in patient_ids), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +203,14 @@ class TokenParts:
     secret: bytes
     kind: TokenKind
 
-    def matches(self, secret_hash: bytes) -> bool:
-        return hmac.compare_digest(hash_secret(self.secret), secret_hash)
+    def matches(self, secret_hash: bytes, key: bytes) -> bool:
+        return hmac.compare_digest(hash_secret(self.secret, key), secret_hash)
 
 
 def new_token(clinic_id: UUID, token_id: UUID, kind: TokenKind = TokenKind.API) -> tuple[str, bytes]:
-    """A fresh token for its holder, and the hash to store."""
+    """A fresh token for its holder, and the secret in it, to be stored as a hash."""
     secret = secrets.token_bytes(_SECRET_BYTES)
-    return f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", hash_secret(secret)
+    return f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", secret
 
 
 def new_code(clinic_id: UUID) -> tuple[str, str, TokenParts]:
@@ -209,9 +253,9 @@ def _no_token() -> UnauthenticatedError:
     return UnauthenticatedError("This is not a Tidemark token.")
 
 
-def hash_secret(secret: bytes) -> bytes:
+def hash_secret(secret: bytes, key: bytes) -> bytes:
     """No slow hash: the secret is 256 random bits, there is nothing to guess."""
-    return hashlib.sha256(secret).digest()
+    return keyed_hash(key, hashlib.sha256(secret).digest())
 
 
 def powers(role: Role, scopes: Collection[str] | None = None) -> frozenset[Permission]:

@@ -17,6 +17,8 @@ from app.cli_database import run_with_database
 from app.db import Database
 from app.delivery import Worker
 from app.issuer_client import IssuerClient
+from app.logs import guard_process
+from app.metrics import PLACE_VARIABLE
 from app.services.audit_chain import Sealer
 from app.services.derivation import rederive
 from app.services.issuers import issuer_of
@@ -24,7 +26,7 @@ from app.settings import Settings
 from app.webhook_address import parse_internal_hosts
 from app.webhook_client import WebhookClient
 
-log = logging.getLogger("tidemark")
+log = logging.getLogger("tidemark.worker")
 
 PAUSE_SECONDS: Final = 5.0  # before a worker that ended by itself is started again
 STOP_SECONDS: Final = 20.0  # above what an attempt under way can take
@@ -41,6 +43,8 @@ def work(
     """Seal the trail, remind, notice misses, deliver webhooks, fetch an issuer's keys. Several may run at once."""
     settings = Settings()
     issuer = issuer_of(settings)
+
+    guard_process()
 
     async def run(database: Database) -> None:
         stop = _stop_on_signals()
@@ -92,7 +96,7 @@ def worker_beside() -> Iterator[None]:
                 pass
             _end(process)
             if not leaving.is_set():
-                log.warning("the worker is gone and is started again")
+                log.warning("worker_started_again")
                 leaving.wait(PAUSE_SECONDS)
 
     keeper = threading.Thread(target=keep, name="tidemark-worker-keeper", daemon=True)
@@ -105,7 +109,9 @@ def worker_beside() -> Iterator[None]:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE)
+    """Its counts are its own: those of `/metrics` are of the processes that answer."""
+    environment = {name: value for name, value in os.environ.items() if name != PLACE_VARIABLE}
+    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE, env=environment)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -15,13 +14,14 @@ from uuid import UUID
 from app.db import Database
 from app.errors import UnavailableError
 from app.issuer_client import IssuerClient
+from app.logs import trouble
 from app.services.audit_chain import Sealer
 from app.services.deliveries import Claim, Outcome, claim_next, record_outcome
 from app.services.reminders import Rederive, find_patients_with_misses, remind, settle_misses
 from app.services.upkeep import keep_up
 from app.webhook_client import WebhookClient
 
-log = logging.getLogger("tidemark")
+log = logging.getLogger("tidemark.worker")
 
 CLINICS_AT_ONCE: Final = 4
 DELIVERIES_AT_ONCE: Final = 8  # of one clinic
@@ -128,7 +128,7 @@ class _Turn:
         async with self._claiming:
             busy = [id_ for id_, number in self._under_way.items() if number >= DELIVERIES_TO_ONE_WEBHOOK]
             async with self._worker.database.connection(self._clinic_id) as connection:
-                claim = await claim_next(connection, self._clinic_id, busy)
+                claim = await claim_next(connection, self._worker.database.keys, self._clinic_id, busy)
             if claim is not None:
                 self._under_way[claim.webhook_id] += 1
         return claim
@@ -166,9 +166,7 @@ async def _tried(work: Callable[[], Awaitable[int]]) -> int:
 
 
 def _log_trouble(error: Exception) -> None:
-    """Class and place, never the message: it may quote a patient's row."""
     if isinstance(error, UnavailableError):
-        log.warning("the worker waits for the database")
+        log.warning("database_awaited", trouble(error))
         return
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    log.error("the worker met %s at %s:%s", type(error).__qualname__, last.filename, last.lineno)
+    log.error("defect", trouble(error))

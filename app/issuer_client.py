@@ -51,7 +51,7 @@ class IssuerClient:
         try:
             keys = await self._fetch()
         except FetchError as error:
-            log.warning("the issuer's keys are not fetched: %s", error)
+            log.warning("issuer_keys_not_fetched", {"reason": str(error)})
         else:
             await record_keys(database, self._issuer.name, keys, claimed_at)
 

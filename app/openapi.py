@@ -1,6 +1,7 @@
 """OpenAPI as our clients generate code from it: stable names, an example for every body, and the truth about errors."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from app import problems
-from app.auth import ROLES_ALLOWED
+from app.auth import ROLES_ALLOWED, Purpose
 from app.deps import permission_of
 from app.schemas.examples import example_of, restored
 from app.schemas.problems import Problem
@@ -37,6 +38,7 @@ TAGS: Final = {
     "check-in links": "Addresses that let one person answer what is due without a login, and nothing else.",
     "enrolments": "How a patient's own telephone is let in: a code to type, tokens that renew themselves, their end.",
     "tokens": "What lets people and programs in: made, listed, revoked. Its secret is shown once and stored nowhere.",
+    "care teams": "Patients that are hidden from clinicians of other care teams, and who saw them in an emergency.",
     "audit": "Who did what to which, in rows that are only ever added and are chained by hashes.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",
 }
@@ -66,6 +68,13 @@ HEADERS: Final = {
     "Location": "Address of what was made.",
     "Idempotency-Replayed": "`true` when this is the answer to an earlier request with the same key or id.",
     "Link": 'Address of the next page, `rel="next"` (RFC 8288); absent on the last.',
+}
+PURPOSE: Final[Mapping[str, Any]] = {
+    "name": "Purpose",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "enum": [purpose.value for purpose in Purpose]},
+    "description": "Why you ask, for the trail.",
 }
 _ERROR_HEADERS: Final = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
 
@@ -124,6 +133,7 @@ def _complete(operation: dict[str, Any], route: APIRoute, schemas: Mapping[str, 
         permission = permission_of(route)
         operation["x-permission"] = permission.value
         operation["x-roles"] = sorted(role.value for role in ROLES_ALLOWED[permission])
+        operation.setdefault("parameters", []).append(deepcopy(PURPOSE))
     for parameter in operation.get("parameters", []):
         parameter["schema"] = _without_null(parameter["schema"])
     facts = _facts(operation, route, schemas)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     DatabaseDep,
@@ -51,13 +52,16 @@ async def list_enrolments(
 ) -> Page[EnrolmentAnswer]:
     found = await enrolments.find_enrolments(session, actor, patient_id, page)
     rows, cursor = cut(found, page, lambda row: Position(row.created_at, row.id))
+    await record_read(session, actor, "enrolment.list", of=patient_id, resource_id=patient_id, rows=len(rows))
     link_next(request, response, cursor)
     return Page(data=[EnrolmentAnswer(**described(row)) for row in rows], next_cursor=cursor)
 
 
 @router.get("/enrolments/{enrolment_id}", summary="One code and its device")
 async def get_enrolment(actor: Reader, session: SessionDep, enrolment_id: Id) -> EnrolmentAnswer:
-    return EnrolmentAnswer(**described(await enrolments.get_enrolment(session, actor, enrolment_id)))
+    found = await enrolments.get_enrolment(session, actor, enrolment_id)
+    await record_read(session, actor, "enrolment.read", of=found.patient_id, resource_id=enrolment_id)
+    return EnrolmentAnswer(**described(found))
 
 
 @router.post("/enrolments/{enrolment_id}/revocation", summary="Revoke a code, or lock its device out")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import IdempotencyKeyDep, PageDep, SessionDep, StrictRoute, allowed, link_next, mark_replayed
 from app.paging import Position, cut
@@ -34,13 +35,17 @@ async def list_tokens(
 ) -> Page[TokenAnswer]:
     found = await api_tokens.find_tokens(session, actor, page)
     rows, cursor = cut(found, page, lambda row: Position(row.created_at, row.id))
+    patients = [row.patient_id for row in rows if row.patient_id is not None]
+    await record_read(session, actor, "token.list", of=patients, rows=len(rows))
     link_next(request, response, cursor)
     return Page(data=[TokenAnswer(**api_tokens.described(row)) for row in rows], next_cursor=cursor)
 
 
 @router.get("/{token_id}", summary="One token, without its secret")
 async def get_token(actor: Reader, session: SessionDep, token_id: Id) -> TokenAnswer:
-    return TokenAnswer(**api_tokens.described(await api_tokens.get_token(session, actor, token_id)))
+    found = await api_tokens.get_token(session, actor, token_id)
+    await record_read(session, actor, "token.read", of=found.patient_id, resource_id=token_id)
+    return TokenAnswer(**api_tokens.described(found))
 
 
 @router.post("/{token_id}/revocation", summary="Revoke a token")

@@ -9,12 +9,14 @@ from sqlalchemy import tuple_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audit import record_event
-from app.auth import TOKEN_ROLES, Actor, Role, new_token, powers
+from app.audit import record_event, record_read
+from app.auth import TOKEN_ROLES, Actor, Role, hash_secret, new_token, powers
+from app.db import driver_connection, ring_of
 from app.errors import Fault, ForbiddenError, NotFoundError
 from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.tokens import TokenCreate, TokenState
+from app.services.data_keys import get_token_key
 from app.services.patients import get_patient
 from app.services.versions import find_replayed, refuse
 from app.tables import ApiToken
@@ -23,7 +25,7 @@ _NOT_OF_ROLE: Final = "The role may not do this anyway: leave it out, or choose 
 
 
 def make_token(
-    clinic_id: UUID,
+    maker: Actor,
     token_id: UUID,
     role: Role,
     patient_id: UUID | None,
@@ -31,20 +33,20 @@ def make_token(
     scopes: Sequence[str] | None,
     *,
     expires_at: datetime | None,
-    created_by: UUID,
+    token_key: bytes,
 ) -> tuple[ApiToken, str]:
     """A row to store and, this once, the text its holder uses."""
-    text, secret_hash = new_token(clinic_id, token_id)
+    text, secret = new_token(maker.clinic_id, token_id)
     token = ApiToken(
-        clinic_id=clinic_id,
+        clinic_id=maker.clinic_id,
         id=token_id,
         role=role,
         patient_id=patient_id,
         label=label,
         scopes=None if scopes is None else sorted(set(scopes)),
-        secret_hash=secret_hash,
+        secret_hash=hash_secret(secret, token_key),
         created_at=datetime.now(UTC),
-        created_by=created_by,
+        created_by=maker.token_id,
         expires_at=expires_at,
         revoked_at=None,
         last_used_at=None,
@@ -72,8 +74,8 @@ async def record_token(
     """The token, its text, and whether this was a repeat of an earlier call: then the text can no longer be told."""
     role = Role(content.role)
     refuse(faults_of_token(role, content.patient_id, content.scopes))
-    if beyond := sorted(powers(role, content.scopes) - actor.powers):
-        raise ForbiddenError(f"A token gives no more than its maker has, and yours lacks the scope {beyond[0]}.")
+    if actor.scopes is not None and (beyond := sorted(powers(role, content.scopes) - actor.scopes)):
+        raise ForbiddenError(f"A narrowed token makes none that may more, and yours lacks the scope {beyond[0]}.")
     if content.patient_id is not None:
         await get_patient(session, actor, content.patient_id)
     new, asked = new_id(), content.model_dump(mode="json")
@@ -81,14 +83,14 @@ async def record_token(
         return await get_token(session, actor, known), None, True
     expires_at = datetime.now(UTC) + timedelta(days=content.expires_in_days)
     token, text = make_token(
-        actor.clinic_id,
+        actor,
         new,
         role,
         content.patient_id,
         content.label,
         content.scopes,
         expires_at=expires_at,
-        created_by=actor.token_id,
+        token_key=await get_token_key(await driver_connection(session), ring_of(session), actor.clinic_id),
     )
     session.add(token)
     record_event(
@@ -124,7 +126,10 @@ async def revoke_token(session: AsyncSession, actor: Actor, token_id: UUID, key:
     done = (await session.exec(revocation.values(revoked_at=now).returning(col(ApiToken.patient_id)))).first()
     if done is not None:
         record_event(session, actor, "token.revoke", at=now, subject_id=done[0], resource_id=token_id)
-    return await get_token(session, actor, token_id), False
+    token = await get_token(session, actor, token_id)
+    if done is None:  # all that happens is that the token is shown
+        await record_read(session, actor, "token.read", of=token.patient_id, resource_id=token_id)
+    return token, False
 
 
 def described(token: ApiToken) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
 from app.db import Database, driver_connection
-from app.errors import AppError, NotFoundError
+from app.errors import AppError, DefectError, NotFoundError, UnavailableError
+from app.metrics import count_check_in
 from app.paging import PageRequest
 from app.schemas.assessments import AssessmentSubmit
 from app.schemas.faults import invalid
@@ -41,6 +42,7 @@ async def record_assessment(
     received_at = datetime.now(UTC)
     entry = _entry(actor, form, idempotency_key, received_at, read_clock(device_time, received_at))
     outcome = await intake_of(database).store(entry)
+    _count(outcome)
     if isinstance(outcome, AppError):
         raise outcome
     return outcome
@@ -61,7 +63,20 @@ async def record_batch(
     claim = None if key is None else (key, fingerprint("assessment.batch", {"rows": list(rows)}))
     outcomes, replayed = await store_batch(database, actor, entries, claim)
     stored = iter(outcomes)
-    return [next(stored) if isinstance(one, Entry) else one for one in read], replayed
+    told = [next(stored) if isinstance(one, Entry) else one for one in read]
+    for outcome in told:
+        _count(outcome)
+    return told, replayed
+
+
+def _count(outcome: Outcome) -> None:
+    match outcome:
+        case UnavailableError() | DefectError():
+            count_check_in("failed")
+        case AppError():
+            count_check_in("refused")
+        case _, is_repeat:
+            count_check_in("replayed" if is_repeat else "stored")
 
 
 def _read(

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from sqlmodel import col, select
 
-from app.auth import Role
-from app.db import Database
+from app.auth import Actor, Role
+from app.db import Database, driver_connection
 from app.errors import Fault, InvalidError, NotFoundError
 from app.ids import new_id
 from app.services.api_tokens import faults_of_token, make_token
+from app.services.data_keys import get_clinic_key, get_token_key
 from app.services.operators import OPERATOR_PRINCIPAL
 from app.services.time_zones import zone_faults
 from app.services.versions import refuse
@@ -25,6 +26,8 @@ async def record_clinic(database: Database, name: str, time_zone: str) -> Clinic
     clinic = Clinic(clinic_id=new_id(), name=name.strip(), time_zone=time_zone, created_at=datetime.now(UTC))
     async with database.session(clinic.clinic_id) as session:
         session.add(clinic)
+        await session.flush()
+        await get_clinic_key(await driver_connection(session), database.keys, clinic.clinic_id)
     return clinic
 
 
@@ -40,14 +43,21 @@ async def record_token(
     """The stored token and, this once, the text its holder uses. A patient's token names the patient, no other does."""
     refuse(faults_of_token(role, patient_id, scopes))
     expires_at = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
-    token, text = make_token(
-        clinic_id, new_id(), role, patient_id, label, scopes, expires_at=expires_at, created_by=OPERATOR_PRINCIPAL
-    )
     async with database.session(clinic_id) as session:
         if (await session.exec(select(Clinic).where(Clinic.clinic_id == clinic_id))).first() is None:
             raise NotFoundError("There is no such clinic.")
         if patient_id is not None and await session.get(Patient, (clinic_id, patient_id)) is None:
             raise NotFoundError("There is no such patient.")
+        token, text = make_token(
+            Actor(clinic_id, OPERATOR_PRINCIPAL, Role.ADMIN),
+            new_id(),
+            role,
+            patient_id,
+            label,
+            scopes,
+            expires_at=expires_at,
+            token_key=await get_token_key(await driver_connection(session), database.keys, clinic_id),
+        )
         session.add(token)
     return token, text
 

@@ -5,6 +5,7 @@ again for as long as nothing of the newer pair was used: then the newer pair is 
 spent token is. A spent refresh token that comes back is a copy of one, and ends the device, whoever shows it.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,11 +13,12 @@ from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event
-from app.auth import Actor, Role, TokenKind, TokenParts, new_token
-from app.db import Database
+from app.auth import Actor, Role, TokenKind, TokenParts, hash_secret, new_token
+from app.db import Database, driver_connection, ring_of
 from app.errors import UnauthenticatedError
 from app.ids import new_id
 from app.schemas.enrolments import ACCESS_MINUTES, IDLE_DAYS, DeviceTokens
+from app.services.data_keys import get_token_key
 from app.services.enrolments import state_of
 from app.tables import Enrolment, RefreshToken
 
@@ -48,7 +50,8 @@ async def get_code_bearer(database: Database, token: TokenParts) -> Actor:
     """Who typed this code. A wrong second half costs a try. Raises UnauthenticatedError."""
     async with database.connection(token.clinic_id) as connection:
         row = await connection.fetchrow(_FIND_CODE, token.clinic_id, token.token_id, datetime.now(UTC))
-        is_proven = token.matches(NO_HASH if row is None else row["code_hash"])
+        key = await get_token_key(connection, database.keys, token.clinic_id)
+        is_proven = token.matches(NO_HASH if row is None else row["code_hash"], key)
         if not is_proven:  # an unknown code does the same work, on no row
             await connection.execute(_SPEND_TRY, token.clinic_id, token.token_id)
     if row is None or not is_proven or not row["alive"]:
@@ -61,7 +64,8 @@ async def get_device(database: Database, token: TokenParts) -> Actor:
     now = datetime.now(UTC)
     async with database.connection(token.clinic_id) as connection:
         row = await connection.fetchrow(_FIND_ACCESS, token.clinic_id, token.token_id, now)
-        is_proven = token.matches(NO_HASH if row is None else row["access_hash"])
+        key = await get_token_key(connection, database.keys, token.clinic_id)
+        is_proven = token.matches(NO_HASH if row is None else row["access_hash"], key)
         if row is None or not is_proven or not row["alive"]:
             raise _dead_token()
         if not row["is_pair_used"]:
@@ -73,10 +77,11 @@ async def get_refresher(database: Database, token: TokenParts) -> Actor:
     """Who may renew or log out. One that was spent ends its device. Raises UnauthenticatedError."""
     async with database.connection(token.clinic_id) as connection:
         row = await connection.fetchrow(_FIND_REFRESH, token.clinic_id, token.token_id)
-    if not token.matches(NO_HASH if row is None else row["secret_hash"]) or row is None:
+        key = await get_token_key(connection, database.keys, token.clinic_id)
+    if not token.matches(NO_HASH if row is None else row["secret_hash"], key) or row is None:
         raise _dead_token()
     actor = Actor(token.clinic_id, token.token_id, Role.REFRESH, row["patient_id"])
-    async with database.session(actor.clinic_id, actor.patient_id) as session:
+    async with database.session(actor) as session:
         device = await _lock_device(session, actor)
     if device is None:
         raise _dead_token()
@@ -89,13 +94,13 @@ async def get_refresher(database: Database, token: TokenParts) -> Actor:
 async def redeem_code(database: Database, actor: Actor) -> DeviceTokens:
     """The first tokens. A code whose answer got lost is redeemed again, as long as nothing of it was used."""
     now, tokens = datetime.now(UTC), None
-    async with database.session(actor.clinic_id, actor.patient_id) as session:
+    async with database.session(actor) as session:
         query = select(Enrolment).where(Enrolment.clinic_id == actor.clinic_id, Enrolment.id == actor.token_id)
         device = (await session.exec(query.with_for_update())).one()
         is_free = device.ended_at is None and not device.is_pair_used and device.expires_at > now
         if is_free:
             device.redeemed_at = device.redeemed_at or now
-            tokens = _mint(session, device, now)
+            tokens = await _mint(session, device, now)
             _record(session, actor, "enrolment.redeem", device, now)
     if tokens is None:
         raise _dead_code()
@@ -105,13 +110,14 @@ async def redeem_code(database: Database, actor: Actor) -> DeviceTokens:
 async def refresh_tokens(database: Database, actor: Actor) -> DeviceTokens:
     """The next tokens; those before are dead."""
     now, tokens = datetime.now(UTC), None
-    async with database.session(actor.clinic_id, actor.patient_id) as session:
+    async with database.session(actor) as session:
         device = await _lock_device(session, actor)
         if device is not None:
             if device.refresh_id == actor.token_id:
                 device.previous_refresh_id = actor.token_id
-            tokens = _mint(session, device, now)
+            tokens = await _mint(session, device, now)
             await _forget_old(session, device, now)
+            _record(session, actor, "enrolment.refresh", device, now)
     if tokens is None:
         raise _dead_token()
     return tokens
@@ -119,7 +125,7 @@ async def refresh_tokens(database: Database, actor: Actor) -> DeviceTokens:
 
 async def log_out(database: Database, actor: Actor) -> None:
     """Ends the device, its access token within a second."""
-    async with database.session(actor.clinic_id, actor.patient_id) as session:
+    async with database.session(actor) as session:
         device = await _lock_device(session, actor)
         if device is not None:
             _end(session, actor, device, "logged_out")
@@ -153,11 +159,13 @@ def _end(session: AsyncSession, actor: Actor, device: Enrolment, because: str) -
     _record(session, actor, f"enrolment.{because}", device, device.ended_at)
 
 
-def _mint(session: AsyncSession, device: Enrolment, now: datetime) -> DeviceTokens:
+async def _mint(session: AsyncSession, device: Enrolment, now: datetime) -> DeviceTokens:
     """A new pair in place of the one before."""
     refresh_id = new_id()
-    access, device.access_hash = new_token(device.clinic_id, device.id, TokenKind.ACCESS)
-    refresh, refresh_hash = new_token(device.clinic_id, refresh_id, TokenKind.REFRESH)
+    key = await get_token_key(await driver_connection(session), ring_of(session), device.clinic_id)
+    access, access_secret = new_token(device.clinic_id, device.id, TokenKind.ACCESS)
+    refresh, refresh_secret = new_token(device.clinic_id, refresh_id, TokenKind.REFRESH)
+    device.access_hash = hash_secret(access_secret, key)
     device.access_expires_at = now + timedelta(minutes=ACCESS_MINUTES)
     device.refresh_id, device.refreshed_at, device.is_pair_used = refresh_id, now, False
     session.add(
@@ -166,7 +174,7 @@ def _mint(session: AsyncSession, device: Enrolment, now: datetime) -> DeviceToke
             id=refresh_id,
             patient_id=device.patient_id,
             enrolment_id=device.id,
-            secret_hash=refresh_hash,
+            secret_hash=hash_secret(refresh_secret, key),
             created_at=now,
         )
     )
@@ -191,7 +199,7 @@ async def _forget_old(session: AsyncSession, device: Enrolment, now: datetime) -
 
 def _record(session: AsyncSession, actor: Actor, action: str, device: Enrolment, at: datetime) -> None:
     """In the trail a device is its enrolment, whatever token it shows."""
-    itself = Actor(device.clinic_id, device.id, actor.role, device.patient_id)
+    itself = replace(actor, token_id=device.id)
     record_event(session, itself, action, at=at, subject_id=device.patient_id, resource_id=device.id)
 
 

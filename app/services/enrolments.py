@@ -10,12 +10,14 @@ from sqlalchemy import tuple_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audit import record_event
+from app.audit import record_event, record_read
 from app.auth import Actor, hash_secret, new_code
+from app.db import driver_connection, ring_of
 from app.errors import NotFoundError
 from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.enrolments import IDLE_DAYS, EnrolmentCreate, EnrolmentState
+from app.services.data_keys import get_token_key
 from app.services.patients import get_patient
 from app.services.versions import find_replayed
 from app.tables import Enrolment
@@ -40,6 +42,7 @@ async def record_enrolment(
     if known := await find_replayed(session, actor, "enrolment.create", asked, key, new):
         return NewEnrolment(await get_enrolment(session, actor, known)), True
     code, token, parts = new_code(actor.clinic_id)
+    token_key = await get_token_key(await driver_connection(session), ring_of(session), actor.clinic_id)
     row = Enrolment(
         clinic_id=actor.clinic_id,
         id=new,
@@ -47,7 +50,7 @@ async def record_enrolment(
         created_at=now,
         created_by=actor.token_id,
         code_id=parts.token_id,  # 40 random bits: of a million codes of one clinic two are alike once in two runs
-        code_hash=hash_secret(parts.secret),
+        code_hash=hash_secret(parts.secret, token_key),
         expires_at=now + timedelta(hours=content.expires_in_hours),
         tries_left=content.tries,
     )
@@ -92,6 +95,8 @@ async def revoke_enrolment(
         record_event(
             session, actor, "enrolment.revoke", at=row.ended_at, subject_id=subject_id, resource_id=enrolment_id
         )
+    else:  # all that happens is that the enrolment is shown
+        await record_read(session, actor, "enrolment.read", of=row.patient_id, resource_id=enrolment_id)
     return row, False
 
 

@@ -10,8 +10,10 @@ import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
-from app.db import driver_connection
+from app.crypto import keyed_hash
+from app.db import driver_connection, ring_of
 from app.errors import KeyReusedError
+from app.services.data_keys import get_clinic_key
 
 
 def fingerprint(operation: str, content: dict[str, Any]) -> bytes:
@@ -46,5 +48,8 @@ async def claim_on(
 async def claim_key(
     session: AsyncSession, actor: Actor, key: str, content: bytes, resource_id: UUID, at: datetime
 ) -> UUID:
-    """The same in a session's transaction."""
-    return await claim_on(await driver_connection(session), actor, key, content, resource_id, at)
+    """The same in a session's transaction; what is kept of the content is keyed, for texts in it are stored sealed."""
+    connection = await driver_connection(session)
+    clinic_key = await get_clinic_key(connection, ring_of(session), actor.clinic_id)
+    kept = keyed_hash(clinic_key.derive("idempotency"), content)
+    return await claim_on(connection, actor, key, kept, resource_id, at)

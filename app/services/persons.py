@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
 from app.db import Database
 from app.errors import NotFoundError
+from app.services.care_teams import with_hidden
 from app.services.issuer_keys import find_keys, want_keys
 from app.services.issuers import Issuer, Key, clinic_and_role, key_id_of, proven_claims, stranger, unknown_token
 from app.tables import Principal
@@ -42,9 +44,10 @@ class Persons:
         claims = proven_claims(token, self._issuer, key)
         clinic_id, role = clinic_and_role(claims, self._issuer)
         actor = Actor(clinic_id, self._issuer.principal_id(claims["sub"]), role)
-        if (clinic_id, actor.token_id) not in self._seen:
-            await self._see(database, actor, claims["sub"])
-        return actor
+        async with database.connection(clinic_id) as connection:
+            if (clinic_id, actor.token_id) not in self._seen:
+                await self._see(connection, actor, claims["sub"])
+            return await with_hidden(connection, actor, datetime.now(UTC))
 
     async def _key(self, database: Database, key_id: str) -> Key:
         now = time.monotonic()
@@ -57,13 +60,12 @@ class Persons:
             await want_keys(database, self._issuer.name)
         raise unknown_token()
 
-    async def _see(self, database: Database, actor: Actor, subject: str) -> None:
+    async def _see(self, connection: asyncpg.Connection, actor: Actor, subject: str) -> None:
         """So that the trail's id can be told from the table. A clinic that is none knows nobody."""
         now = datetime.now(UTC)
-        async with database.connection(actor.clinic_id) as connection:
-            await connection.execute(_SEE, actor.clinic_id, actor.token_id, self._issuer.name, subject, now)
-            if not await connection.fetchval(_IS_SEEN, actor.clinic_id, actor.token_id):
-                raise stranger()
+        await connection.execute(_SEE, actor.clinic_id, actor.token_id, self._issuer.name, subject, now)
+        if not await connection.fetchval(_IS_SEEN, actor.clinic_id, actor.token_id):
+            raise stranger()
         if len(self._seen) >= MAX_SEEN:
             self._seen.clear()
         self._seen.add((actor.clinic_id, actor.token_id))

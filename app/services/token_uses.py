@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from app.db import Database
+from app.logs import trouble
 
 log = logging.getLogger("tidemark")
 
@@ -46,4 +47,4 @@ class TokenUses:
             async with database.connection(clinic_id) as connection:
                 await connection.execute(_NOTE, clinic_id, token_id, datetime.now(UTC))
         except Exception as error:  # noqa: BLE001  # whatever it is, it is written again in a minute
-            log.warning("the use of a token is not noted: %s", type(error).__qualname__)
+            log.warning("token_use_not_noted", trouble(error))

@@ -22,6 +22,7 @@ from app.schemas.fields import Body, offset_minutes
 from app.schemas.limits import MAX_VERSIONS
 from app.schemas.versions import Change
 from app.services.idempotency import claim_key, fingerprint
+from app.services.sealing import opened, sealed
 from app.tables import Assessment, Versioned
 
 Kept = Versioned | Assessment  # a form says `received_at` where the others say `recorded_at`
@@ -41,7 +42,7 @@ async def get_version(session: AsyncSession, table: type[Row], actor: Actor, id_
     row = await session.get(table, (actor.clinic_id, id_, version))
     if row is None:
         raise _absent(table)
-    return row
+    return (await opened(session, [row]))[0]
 
 
 async def find_versions(
@@ -52,7 +53,7 @@ async def find_versions(
     rows = (await session.exec(query.order_by(col(table.version).desc()).limit(limit))).all()
     if not rows:
         raise _absent(table)
-    return rows
+    return await opened(session, rows)
 
 
 async def find_current(
@@ -63,7 +64,8 @@ async def find_current(
     query = select(table).where(table.clinic_id == actor.clinic_id, ~superseded(table)).filter_by(**conditions)
     if page.after is not None:
         query = query.where(tuple_(at, col(table.id)) < (page.after.at, page.after.id))
-    return (await session.exec(query.order_by(at.desc(), col(table.id).desc()).limit(page.limit + 1))).all()
+    rows = (await session.exec(query.order_by(at.desc(), col(table.id).desc()).limit(page.limit + 1))).all()
+    return await opened(session, rows)
 
 
 def superseded(table: Any) -> Any:
@@ -139,7 +141,7 @@ def following(current: Kept, actor: Actor, at: datetime, reason: str) -> dict[st
 
 async def store(session: AsyncSession, actor: Actor, row: Kept, action: str, clash: AppError | None = None) -> None:
     """The row and its place in the trail. Of two parallel writers of one version the second one gets `clash`."""
-    values = insert(type(row)).values(**row.model_dump()).on_conflict_do_nothing()
+    values = insert(type(row)).values(**await sealed(session, row)).on_conflict_do_nothing()
     if (await session.exec(values.returning(col(type(row).version)))).first() is None:
         raise clash or _stale()
     subject_id = getattr(row, "patient_id", None)

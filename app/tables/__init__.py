@@ -2,15 +2,16 @@
 
 from typing import Final
 
+from app.tables.access import CareTeam, EmergencyAccess
 from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
-from app.tables.base import Versioned
-from app.tables.clinics import ApiToken, Clinic, ClinicRules
+from app.tables.base import Sealed, Versioned, sealed_columns
+from app.tables.clinics import ApiToken, Clinic, ClinicRules, DataKey
 from app.tables.identity import Enrolment, IssuerKeySet, Principal, RefreshToken
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
-from app.tables.trail import AuditEvent, AuditLink, IdempotencyKey
+from app.tables.trail import AuditEvent, AuditLink, AuditSubject, IdempotencyKey
 from app.tables.treatment import (
     AdverseEvent,
     EpisodeOfCare,
@@ -32,11 +33,15 @@ __all__ = [
     "Assessment",
     "AuditEvent",
     "AuditLink",
+    "AuditSubject",
+    "CareTeam",
     "CheckInLink",
     "Clinic",
     "ClinicRules",
+    "DataKey",
     "Delivery",
     "Derivation",
+    "EmergencyAccess",
     "Enrolment",
     "EpisodeOfCare",
     "ExpectedCheckIn",
@@ -50,6 +55,7 @@ __all__ = [
     "RefreshToken",
     "RequestRate",
     "Schedule",
+    "Sealed",
     "Standing",
     "SuitabilityChecklist",
     "SuitabilityScreen",
@@ -57,6 +63,7 @@ __all__ = [
     "TreatmentSession",
     "Versioned",
     "Webhook",
+    "sealed_columns",
 ]
 
 # Tables the runtime role may only add to and read; what else it may do is granted in the migrations.
@@ -64,9 +71,9 @@ APPEND_ONLY: Final = frozenset(
     {
         "clinic",
         "clinic_rules",
-        "patient",
         "patient_time_zone",
         "principal",
+        "care_team",
         "assessment",
         "episode",
         "treatment_session",
@@ -81,6 +88,7 @@ APPEND_ONLY: Final = frozenset(
         "idempotency_key",
         "audit_event",
         "audit_link",
+        "audit_subject",
     }
 )
 # Tables that say nothing of their own: what they hold follows from the others and can be made anew from them.

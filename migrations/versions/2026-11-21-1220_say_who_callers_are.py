@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "20261121_1220"
-down_revision = "20261121_1130"
+down_revision = "20261121_1210"
 branch_labels = None
 depends_on = None
 

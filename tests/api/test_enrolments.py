@@ -12,9 +12,10 @@ import pytest
 from fastapi import FastAPI
 
 from app import deps
-from app.auth import TokenKind, TokenParts, new_code, new_token, parse_token
+from app.auth import TokenKind, TokenParts, hash_secret, new_code, new_token, parse_token
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
+from app.services.data_keys import get_token_key
 from app.services.token_uses import TokenUses
 from app.settings import Settings
 from app.tables import Clinic
@@ -240,9 +241,9 @@ async def test_unknown_and_wrong_codes_do_the_same_work(
         statements.append(query)
         return await genuine(self, query, *arguments, **options)
 
-    def counted(self: TokenParts, secret_hash: bytes) -> bool:
+    def counted(self: TokenParts, secret_hash: bytes, key: bytes) -> bool:
         compared.append(secret_hash)
-        return matches(self, secret_hash)
+        return matches(self, secret_hash, key)
 
     monkeypatch.setattr(asyncpg.Connection, "_get_statement", noted)
     monkeypatch.setattr(TokenParts, "matches", counted)
@@ -348,7 +349,8 @@ async def test_old_spent_tokens_are_forgotten(device: Device, database: Database
     """After the time a device may stay away: one that comes back later is unknown."""
     old, spent = [new_token(api.clinic_id, uuid4(), TokenKind.REFRESH) for _ in range(2)]
     async with database.connection(api.clinic_id) as connection:
-        for (text, secret_hash), days in ((old, 91), (spent, 89)):
+        key = await get_token_key(connection, database.keys, api.clinic_id)
+        for (text, secret), days in ((old, 91), (spent, 89)):
             await connection.execute(
                 """INSERT INTO refresh_token (clinic_id, id, patient_id, enrolment_id, secret_hash, created_at)
                    VALUES ($1, $2, $3, $4, $5, now() - $6 * interval '1 day')""",
@@ -356,7 +358,7 @@ async def test_old_spent_tokens_are_forgotten(device: Device, database: Database
                 parse_token(text).token_id,
                 UUID(device.patient_id),
                 UUID(device.enrolment["id"]),
-                secret_hash,
+                hash_secret(secret, key),
                 days,
             )
     await device.renew()

@@ -269,7 +269,7 @@ async def test_a_fetch_that_fails_keeps_the_keys(
     provider.receiver.answer = lambda _: answer
     await provider.fetch(later=timedelta(seconds=601))
     assert (await provider.get(token_of(provider, clinic))).status_code == 200
-    assert "keys are not fetched" in caplog.text
+    assert "issuer_keys_not_fetched" in caplog.text
     provider.keys, provider.receiver.answer = [SECOND], provider.publish
     await provider.fetch(later=timedelta(seconds=31))
     assert (await provider.get(token_of(provider, clinic, SECOND))).status_code == 200

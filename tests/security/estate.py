@@ -167,6 +167,7 @@ async def open_estate(app: FastAPI | str, database: Database, name: str) -> Asyn
         await _furnish_clinic(estate)
         for things in (estate.things, estate.others):
             await _furnish_patient(estate, things)
+        await _hide_patients(estate)
         patient = UUID(estate.things["patient"])
         _, token = await clinics.record_token(database, clinic.clinic_id, Role.PATIENT, name, patient_id=patient)
         await enter(Role.PATIENT, token)
@@ -191,8 +192,6 @@ async def _furnish_clinic(estate: Estate) -> None:
     checklist = CHECKLIST | {"title": f"{name} list"}
     things["checklist"] = (await _send(estate, "POST", "/v1/suitability-checklists", checklist))["id"]
     things["threshold"] = (await _send(estate, "POST", "/v1/thresholds", THRESHOLD | {"source": name}))["id"]
-    token = {"label": name, "role": "service", "scopes": ["patients:read"]}
-    things["token"] = (await _send(estate, "POST", "/v1/tokens", token))["id"]
     things["principal"] = str(new_id())
     async with estate.database.connection(estate.clinic_id) as connection:  # as at somebody's first request
         await connection.execute(
@@ -208,7 +207,7 @@ async def _furnish_clinic(estate: Estate) -> None:
 async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
     name, shared = estate.name, estate.things
     number = 1 if things is estate.things else 2
-    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "token", "principal")}
+    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "principal")}
     patient = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name}-chart-{number}"}))["id"]
     await _send(estate, "PATCH", f"/v1/patients/{patient}", {"reason": name, "time_zone": "Europe/Lisbon"})
     episode = (await _send(estate, "POST", f"/v1/patients/{patient}/episodes", EPISODE | {"label": name}))["id"]
@@ -223,6 +222,7 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
         "screen": f"/v1/episodes/{episode}/suitability-screens",
         "link": f"/v1/patients/{patient}/check-in-links",
         "enrolment": f"/v1/patients/{patient}/enrolments",
+        "token": "/v1/tokens",
     }
     bodies = {
         "observation": OBSERVATION,
@@ -230,6 +230,7 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
         "screen": SCREEN | {"checklist_id": shared["checklist"], "decided_by": f"Dr. {name}"},
         "link": {},
         "enrolment": {},
+        "token": {"label": name, "role": "patient", "patient_id": patient},
     }
     for kind, body in bodies.items():
         answer = await _send(estate, "POST", made[kind], body)
@@ -238,6 +239,22 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
             made["link_token" if kind == "link" else "code_token"] = answer["token"]
     made |= await _fill_forms(estate, patient)
     things |= made
+
+
+async def _hide_patients(estate: Estate) -> None:
+    """Two more, restricted to nobody: one stays hidden from the clinician, the other is opened in an emergency."""
+    made = []
+    for number in (3, 4):
+        reference = {"external_ref": f"{estate.name}-chart-{number}"}
+        made.append((await _send(estate, "POST", "/v1/patients", reference))["id"])
+        team = {"restricted": True, "members": [], "reason": estate.name}
+        await _send(estate, "PUT", f"/v1/patients/{made[-1]}/care-team", team, {"If-Match": '"1"'})
+    hidden, opened = made
+    why = {"reason": f"{estate.name}: on call tonight", "hours": 2}
+    answer = await estate.http[Role.CLINICIAN].post(f"/v1/patients/{opened}/emergency-access", json=why)
+    assert answer.status_code == 201, answer.text
+    for things in (estate.things, estate.others):
+        things |= {"restricted": hidden, "emergency_access": answer.json()["id"]}
 
 
 async def _fill_forms(estate: Estate, patient: str) -> dict[str, str]:
@@ -262,9 +279,11 @@ async def _fill_forms(estate: Estate, patient: str) -> dict[str, str]:
     }
 
 
-async def _send(estate: Estate, method: str, address: str, body: dict[str, Any]) -> dict[str, Any]:
-    is_first = method == "PUT" or address == "/v1/clinic"
-    headers = {} if is_first and method == "PUT" else {"If-Match": '"1"'}
+async def _send(
+    estate: Estate, method: str, address: str, body: dict[str, Any], headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    if headers is None:
+        headers = {} if method == "PUT" else {"If-Match": '"1"'}
     answer = await estate.http[Role.ADMIN].request(method, address, json=body, headers=headers)
     assert answer.is_success, (method, address, answer.text)
     made: dict[str, Any] = answer.json()

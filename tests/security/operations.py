@@ -49,6 +49,7 @@ NAMED: Final = {
     "token_id": "token",
     "enrolment_id": "enrolment",
     "principal_id": "principal",
+    "access_id": "emergency_access",
 }
 
 
@@ -66,6 +67,7 @@ class Sound:
     body: Any = None
     query: dict[str, Any] = field(default_factory=dict)
     reference: str = ""  # of an instrument or a protocol
+    named: dict[str, str] = field(default_factory=dict)  # parameters of the path that name something unusual
 
 
 _PATIENT: Final = Thing("patient")
@@ -77,6 +79,7 @@ _WHY: Final = {"reason": "a slip"}
 SOUND: Final[dict[str, Sound]] = {
     "livez": Sound(),
     "readyz": Sound(),
+    "get_metrics": Sound(),
     # Reads
     "list_assessments": Sound(query={"patient_id": _PATIENT}),
     "get_assessment": Sound(),
@@ -128,6 +131,10 @@ SOUND: Final[dict[str, Sound]] = {
     "list_webhook_deliveries": Sound(),
     "list_check_in_links": Sound(),
     "get_check_in_link": Sound(),
+    "get_care_team": Sound(),
+    "list_care_team_versions": Sound(),
+    "list_emergency_accesses": Sound(),
+    "get_emergency_access": Sound(),
     "get_check_in": Sound(),
     "list_tokens": Sound(),
     "list_enrolments": Sound(),
@@ -186,6 +193,11 @@ SOUND: Final[dict[str, Sound]] = {
     "refresh_token": Sound(),
     "log_out": Sound(),
     "revoke_enrolment": Sound(),
+    "put_care_team": Sound(_WHY | {"restricted": False, "members": []}),
+    "open_emergency_access": Sound(
+        {"reason": "found unconscious at home", "hours": 1}, named={"patient_id": "restricted"}
+    ),
+    "end_emergency_access": Sound(),
 }
 
 
@@ -233,9 +245,12 @@ class Operation:
     def parameters(self, place: str) -> list[str]:
         return [one["name"] for one in self.entry.get("parameters", ()) if one["in"] == place]
 
+    def kind_of(self, parameter: str) -> str:
+        return self.sound.named.get(parameter, NAMED[parameter])
+
     def slots(self) -> list[Slot]:
         """Where this operation names things."""
-        paths = [Slot("path", name, NAMED[name]) for name in self.parameters("path") if name in NAMED]
+        paths = [Slot("path", name, self.kind_of(name)) for name in self.parameters("path") if name in NAMED]
         queries = [Slot("query", name, at.kind) for name, at in self.sound.query.items() if isinstance(at, Thing)]
         return paths + queries + [Slot("body", "", kind) for kind in sorted(set(_kinds(self.sound.body)))]
 
@@ -249,7 +264,7 @@ class Operation:
         path = self.path.replace("{reference}", self.sound.reference)
         for name in self.parameters("path"):
             if name in NAMED:
-                path = path.replace("{" + name + "}", named("path", name, NAMED[name]))
+                path = path.replace("{" + name + "}", named("path", name, self.kind_of(name)))
         query = {
             name: named("query", name, at.kind) if isinstance(at, Thing) else at
             for name, at in self.sound.query.items()
