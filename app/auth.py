@@ -1,15 +1,18 @@
 """Who is calling, and what each role may do.
 
-A token is `tmk_<clinic id and token id>_<secret>`, that of a check-in link begins with `tml_`. It names its clinic so
-that even the look-up of the token runs under that clinic's row-level security; of the 256-bit secret only
-a hash keyed by the clinic is stored.
+A token is `tmk_<clinic id and token id>_<secret>`; other beginnings say what else it is. It names its clinic so that
+even the look-up of the token runs under that clinic's row-level security; of the 256-bit secret only a hash keyed by
+the clinic is stored. The code of an enrolment, `tme_<clinic id>_<code>`, is short because a person types it: it lives
+for hours, and stands a few wrong tries.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -20,6 +23,13 @@ from app.errors import ForbiddenError, UnauthenticatedError
 
 _SECRET_BYTES: Final = 32
 _IDS_BYTES: Final = 32  # two UUIDs
+_HALF_CODE_BYTES: Final = 5  # eight letters that find it, eight that prove it
+_UUID: Final = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_CODE: Final = re.compile(rf"tme_({_UUID})_([0-9A-Za-z-]{{16,32}})")
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # without letters that look like another, and without U
+_BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_TO_CROCKFORD: Final = str.maketrans(_BASE32, _CROCKFORD)
+_FROM_CROCKFORD: Final = str.maketrans(_CROCKFORD + "OILU", _BASE32 + "ABB!")
 
 
 class TokenKind(StrEnum):
@@ -27,6 +37,9 @@ class TokenKind(StrEnum):
 
     API = "tmk_"
     LINK = "tml_"
+    CODE = "tme_"
+    ACCESS = "tma_"
+    REFRESH = "tmr_"
 
 
 _PREFIXES: Final = frozenset(TokenKind)
@@ -39,6 +52,11 @@ class Role(StrEnum):
     RESEARCHER = "researcher"
     PATIENT = "patient"  # one person, who sees nothing but their own
     LINK = "link"  # the bearer of a check-in link: answers what is due to one person, reads nothing back
+    CODE = "enrolment-code"  # may be exchanged for tokens of one patient's device
+    REFRESH = "refresh-token"  # renews or ends those, and does nothing else
+
+
+TOKEN_ROLES: Final = (Role.ADMIN, Role.CLINICIAN, Role.SERVICE, Role.RESEARCHER, Role.PATIENT)  # of tokens made by hand
 
 
 class Permission(StrEnum):
@@ -66,8 +84,14 @@ class Permission(StrEnum):
     READ_LINKS = "check-in-links:read"
     WRITE_LINKS = "check-in-links:write"
     ANSWER_BY_LINK = "check-ins:answer"
+    READ_ENROLMENTS = "enrolments:read"
+    WRITE_ENROLMENTS = "enrolments:write"
+    REDEEM_CODE = "enrolments:redeem"
+    RENEW_TOKENS = "tokens:renew"
     READ_WEBHOOKS = "webhooks:read"
     WRITE_WEBHOOKS = "webhooks:write"
+    READ_TOKENS = "tokens:read"
+    WRITE_TOKENS = "tokens:write"
     READ_CARE_TEAMS = "care-teams:read"
     WRITE_CARE_TEAMS = "care-teams:write"
     OPEN_EMERGENCY_ACCESS = "emergency-accesses:open"
@@ -89,7 +113,7 @@ _STAFF: Final = frozenset({Role.ADMIN, Role.CLINICIAN})
 _ADMIN: Final = frozenset({Role.ADMIN})
 _CARE_AND_SELF: Final = _CARE | {Role.PATIENT}
 ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
-    Permission.READ_INSTRUMENTS: frozenset(Role) - {Role.LINK},
+    Permission.READ_INSTRUMENTS: frozenset(TOKEN_ROLES),
     Permission.READ_PATIENTS: _CARE,
     Permission.WRITE_PATIENTS: _CARE,
     Permission.READ_ASSESSMENTS: _CARE_AND_SELF,
@@ -111,8 +135,14 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.READ_LINKS: _CARE,
     Permission.WRITE_LINKS: _CARE,
     Permission.ANSWER_BY_LINK: frozenset({Role.LINK}),
+    Permission.READ_ENROLMENTS: _CARE,
+    Permission.WRITE_ENROLMENTS: _STAFF,  # no program: who may enrol can act as any patient
+    Permission.REDEEM_CODE: frozenset({Role.CODE}),
+    Permission.RENEW_TOKENS: frozenset({Role.REFRESH}),
     Permission.READ_WEBHOOKS: _ADMIN,
     Permission.WRITE_WEBHOOKS: _ADMIN,
+    Permission.READ_TOKENS: _ADMIN,
+    Permission.WRITE_TOKENS: _ADMIN,
     Permission.READ_CARE_TEAMS: _ADMIN,
     Permission.WRITE_CARE_TEAMS: _ADMIN,
     Permission.OPEN_EMERGENCY_ACCESS: frozenset({Role.CLINICIAN}),
@@ -159,12 +189,13 @@ class Actor:
     """The authenticated caller; bound to one clinic, and to one patient where it is one or stands for one."""
 
     clinic_id: UUID
-    token_id: UUID
+    token_id: UUID  # of a patient's device: the enrolment that let it in, whatever token it shows
     role: Role
     patient_id: UUID | None = None
     hidden: frozenset[UUID] | None = None  # restricted patients of other care teams; None: nobody has looked
     emergencies: tuple[tuple[UUID, UUID], ...] = ()  # restricted patients in view all the same, each with the access
     origin: Origin = NOWHERE
+    scopes: frozenset[str] | None = None  # of what the role may, no more than these; None: all
 
     @property
     def sees_patients(self) -> bool:
@@ -185,7 +216,7 @@ class TokenParts:
     """A presented token taken apart; nothing is proven yet."""
 
     clinic_id: UUID
-    token_id: UUID  # of a link: the link's id
+    token_id: UUID  # of a link: the link's id; of a code: its first half
     secret: bytes
     kind: TokenKind
 
@@ -199,12 +230,44 @@ def new_token(clinic_id: UUID, token_id: UUID, kind: TokenKind = TokenKind.API) 
     return f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", secret
 
 
+def new_code(clinic_id: UUID) -> tuple[str, str, TokenParts]:
+    """A fresh code as a person types it, as the token a program sends, and its parts. The first half finds it."""
+    raw = secrets.token_bytes(2 * _HALF_CODE_BYTES)
+    letters = base64.b32encode(raw).decode().translate(_TO_CROCKFORD)
+    code = "-".join(letters[place : place + 4] for place in range(0, len(letters), 4))
+    return code, f"{TokenKind.CODE}{clinic_id}_{code}", _parts_of_code(clinic_id, raw)
+
+
+def _parse_code(token: str) -> TokenParts:
+    """As forgiving as the alphabet is meant to be: small letters, O for 0, I and L for 1, with or without hyphens."""
+    if (found := _CODE.fullmatch(token)) is None:
+        raise _no_token()
+    letters = found[2].replace("-", "").upper().translate(_FROM_CROCKFORD)
+    try:
+        return _parts_of_code(UUID(found[1]), base64.b32decode(letters))
+    except binascii.Error:
+        raise _no_token() from None
+
+
+def _parts_of_code(clinic_id: UUID, raw: bytes) -> TokenParts:
+    if len(raw) != 2 * _HALF_CODE_BYTES:
+        raise _no_token()
+    code_id = UUID(int=int.from_bytes(raw[:_HALF_CODE_BYTES], "big"))
+    return TokenParts(clinic_id, code_id, raw[_HALF_CODE_BYTES:], TokenKind.CODE)
+
+
 def parse_token(token: str) -> TokenParts:
     """Takes a token apart. Raises UnauthenticatedError for anything that is not one."""
+    if token.startswith(TokenKind.CODE):
+        return _parse_code(token)
     prefix, ids, secret = token[:4], _decode(token[4:47]), _decode(token[48:])
     if prefix not in _PREFIXES or token[47:48] != "_" or len(ids) != _IDS_BYTES or len(secret) != _SECRET_BYTES:
-        raise UnauthenticatedError("This is not a Tidemark token.")
+        raise _no_token()
     return TokenParts(UUID(bytes=ids[:16]), UUID(bytes=ids[16:]), secret, TokenKind(prefix))
+
+
+def _no_token() -> UnauthenticatedError:
+    return UnauthenticatedError("This is not a Tidemark token.")
 
 
 def hash_secret(secret: bytes, key: bytes) -> bytes:
@@ -212,10 +275,21 @@ def hash_secret(secret: bytes, key: bytes) -> bytes:
     return keyed_hash(key, hashlib.sha256(secret).digest())
 
 
+def powers(role: Role, scopes: Collection[str] | None = None) -> frozenset[Permission]:
+    """What a token of this role may do, of the scopes named alone if there are any."""
+    return frozenset(
+        permission
+        for permission, roles in ROLES_ALLOWED.items()
+        if role in roles and (scopes is None or permission in scopes)
+    )
+
+
 def require(actor: Actor, permission: Permission) -> None:
-    """Raises ForbiddenError when the actor's role may never do this."""
+    """Raises ForbiddenError when the actor's role may never do this, or its token leaves it out."""
     if actor.role not in ROLES_ALLOWED[permission]:
         raise ForbiddenError(f"The role {actor.role} may not do this.")
+    if actor.scopes is not None and permission not in actor.scopes:
+        raise ForbiddenError(f"This token lacks the scope {permission}.")
 
 
 def _encode(raw: bytes) -> str:

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from contextlib import nullcontext, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
@@ -40,20 +41,27 @@ from app.embedded_postgres import EmbeddedPostgresError
 from app.erasure_file import read_ledger
 from app.errors import AppError, InvalidError
 from app.logs import places
+from app.schemas.enrolments import DEFAULT_HOURS, MAX_HOURS, EnrolmentCreate
 from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
 from app.services import clinics
+from app.services.api_tokens import described
 from app.services.data_keys import check_keys
+from app.services.enrolments import NewEnrolment, record_enrolment
 from app.services.erasure_ledger import replay
+from app.services.issuers import issuer_of
+from app.services.operators import get_operator
 from app.settings import Settings
 
 cli = typer.Typer(
     help="Measures whether trauma and depression treatment helps.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 clinic_cli = typer.Typer(help="Clinics of this installation.", no_args_is_help=True)
+enrolment_cli = typer.Typer(help="Codes that let patients' telephones in.", no_args_is_help=True)
 token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_is_help=True)
 cli.add_typer(clinic_cli, name="clinic")
 cli.add_typer(token_cli, name="token")
+cli.add_typer(enrolment_cli, name="enrolment")
 cli.add_typer(audit_cli, name="audit")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(erasures_cli, name="erasures")
@@ -115,6 +123,7 @@ def refuse_taken_port(host: str, port: int) -> None:
 
 def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: bool) -> None:
     """Worker processes learn address and keys from the environment, where other users cannot read it."""
+    issuer_of(Settings())  # told here in one line, and not by each worker
     os.environ["TIDEMARK_DATABASE_URL"] = addresses.runtime
     if addresses.settings.master_keys is not None:
         os.environ["TIDEMARK_MASTER_KEYS"] = addresses.settings.master_keys.get_secret_value()
@@ -186,17 +195,47 @@ def create_clinic(
 @token_cli.command("create")
 def create_token(
     clinic: ClinicId,
-    role: Annotated[Role, typer.Option(help="What the holder may do.")],
+    role: Annotated[Role, typer.Option(help="Who the holder is.")],
     patient: Annotated[UUID | None, typer.Option(help="With the role patient: whose token it is.")] = None,
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
-    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Days until it ends by itself.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Of what the role may, this alone; may be given several times.")
+    ] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option("--expires-in-days", "--expires", min=1, help="Days until it ends by itself.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token. It is shown this once; only its hash is stored."""
     token, text = run_with_database(
-        lambda database: clinics.record_token(database, clinic, role, label, expires_in_days, patient)
+        lambda database: clinics.record_token(database, clinic, role, label, expires_in_days, patient, scope or None)
     )
     show({"token_id": str(token.id), "token": text}, as_json=as_json)
+
+
+@token_cli.command("list")
+def list_tokens(clinic: ClinicId, as_json: AsJson = False) -> None:
+    """What lets people and programs in, newest first; no secret is among it."""
+    found = [described(token) for token in run_with_database(lambda database: clinics.find_tokens(database, clinic))]
+    if as_json:
+        typer.echo(json.dumps(found, default=str))
+        return
+    columns = ("id", "label", "role", "state", "scopes", "expires_at", "last_used_at")
+    table = Table(*columns)
+    for token in found:
+        table.add_row(*(_told(token[name]) for name in columns))
+    out.print(table)
+
+
+def _told(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M}"
+        case list():
+            return " ".join(value)
+    return str(value)
 
 
 @token_cli.command("revoke")
@@ -204,6 +243,27 @@ def revoke_token(clinic: ClinicId, token: Annotated[UUID, typer.Argument(help="T
     """End a token now; every worker refuses it within a second."""
     run_with_database(lambda database: clinics.revoke_token(database, clinic, token))
     out.print("The token is revoked.")
+
+
+@enrolment_cli.command("create")
+def create_enrolment(
+    clinic: ClinicId,
+    patient: Annotated[UUID, typer.Option(help="Whose telephone it is.")],
+    expires_in_hours: Annotated[
+        int, typer.Option("--expires-in-hours", "--expires", min=1, max=MAX_HOURS, help="Hours the code lives.")
+    ] = DEFAULT_HOURS,
+    as_json: AsJson = False,
+) -> None:
+    """Make a code that lets one telephone in as this patient. It is shown this once; only its hash is stored."""
+
+    async def make(database: Database) -> NewEnrolment:
+        actor = await get_operator(database, clinic)
+        content = EnrolmentCreate(expires_in_hours=expires_in_hours)
+        async with database.session(clinic) as session:
+            return (await record_enrolment(session, actor, patient, content, None))[0]
+
+    made = run_with_database(make)
+    show({"enrolment_id": str(made.row.id), "code": made.code, "token": made.token}, as_json=as_json)
 
 
 @cli.command("instruments")

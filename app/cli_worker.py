@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,10 +18,12 @@ from app.cli_database import database_addresses, database_told_plainly, settings
 from app.db import Database
 from app.delivery import Worker
 from app.erasure_file import LedgerKeeper
+from app.issuer_client import IssuerClient
 from app.logs import guard_process
 from app.metrics import PLACE_VARIABLE
 from app.services.audit_chain import Sealer
 from app.services.derivation import rederive
+from app.services.issuers import issuer_of
 from app.webhook_address import parse_internal_hosts
 from app.webhook_client import WebhookClient
 
@@ -39,8 +41,9 @@ def work(
     ] = 5.0,
     beside: Annotated[bool, typer.Option("--beside", hidden=True, help="End when standard input does.")] = False,
 ) -> None:
-    """Seal the trail, write reminders, notice missed check-ins, deliver webhooks. Several may run at once."""
+    """Seal the trail, remind, notice misses, deliver webhooks, fetch an issuer's keys. Several may run at once."""
     settings = settings_of_command()
+    issuer = issuer_of(settings)
     guard_process()
 
     async def run(database: Database, erasure_ledger: Path | None) -> None:
@@ -48,9 +51,13 @@ def work(
         if beside:
             _stop_with_input(stop)
         hosts = parse_internal_hosts(settings.webhook_internal_hosts)
-        async with WebhookClient(hosts, settings.webhook_ca_file) as client:
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(WebhookClient(hosts, settings.webhook_ca_file))
+            keys = None if issuer is None else IssuerClient(issuer, settings.oidc_ca_file)
+            if keys is not None:
+                await stack.enter_async_context(keys)
             keeper = None if erasure_ledger is None else LedgerKeeper(database, erasure_ledger)
-            worker = Worker(database, client, rederive, Sealer(database), stop, keeper)
+            worker = Worker(database, client, rederive, Sealer(database), stop, ledger=keeper, issuer=keys)
             await (worker.run_once() if once else worker.run(interval_seconds))
 
     with database_addresses(settings) as found, database_told_plainly():

@@ -14,6 +14,7 @@ from uuid import UUID
 from app.db import Database
 from app.erasure_file import LedgerKeeper
 from app.errors import UnavailableError
+from app.issuer_client import IssuerClient
 from app.logs import trouble
 from app.services.audit_chain import Sealer
 from app.services.deliveries import Claim, Outcome, claim_next, record_outcome
@@ -40,6 +41,7 @@ class Worker:
     sealer: Sealer
     stop: asyncio.Event
     ledger: LedgerKeeper | None = None  # none: erasures are kept in the database alone
+    issuer: IssuerClient | None = None
 
     async def run(self, interval_seconds: float) -> None:
         """Rounds until told to stop, without a pause while there is something to do."""
@@ -60,6 +62,7 @@ class Worker:
         except UnavailableError as error:
             _log_trouble(error)
             return 0
+        await _tried(self._keep_keys)
         places = asyncio.Semaphore(CLINICS_AT_ONCE)
 
         async def take_turn(clinic_id: UUID) -> int:
@@ -67,6 +70,11 @@ class Worker:
                 return await _Turn(self, clinic_id).take()
 
         return sum(await asyncio.gather(*map(take_turn, clinic_ids)))
+
+    async def _keep_keys(self) -> int:
+        if self.issuer is not None:
+            await self.issuer.take_turn(self.database)
+        return 0
 
 
 class _Turn:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import paging, strict_json
-from app.auth import Actor, Origin, Permission, Purpose, parse_token, require
+from app.auth import Actor, Origin, Permission, Purpose, Role, TokenKind, parse_token, require
 from app.client_address import sender
 from app.db import Database
 from app.errors import (
@@ -31,12 +31,16 @@ from app.logs import REQUEST_ID
 from app.schemas.faults import invalid
 from app.schemas.fields import LATEST_CLOCK, DeviceTimestamp
 from app.services import tokens
+from app.services.issuers import is_signed
+from app.services.persons import Persons
 from app.services.rate_limits import FailedLogins, RateLimits
 from app.services.request_rates import NOBODY
+from app.services.token_uses import TokenUses
 
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
-TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
+TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB, of an issuer's perhaps 20
 PROVEN_SECONDS: Final = 900.0  # a token proven so lately is asked about again even where others failed
+_SPENT_WHEN_SHOWN: Final = frozenset({Role.CODE, Role.REFRESH})
 ACTOR: Final = "tidemark.actor"  # in the scope of a request; read for its log line, too
 _KEY: Final = re.compile(r"[!-~]{1,255}")  # visible ASCII
 _ETAG: Final = re.compile(r'"([1-9][0-9]{0,4})"')  # ours are versions
@@ -54,10 +58,12 @@ async def _database(request: Request) -> Database:
 
 
 class TokenCache:
-    """Verified tokens of this process, each taken on trust for at most a second."""
+    """Verified tokens of this process, each taken on trust for at most a second; none that is there to be spent."""
 
-    def __init__(self) -> None:
+    def __init__(self, persons: Persons | None = None) -> None:
         self._known: dict[str, tuple[float, Actor]] = {}
+        self._persons = persons  # whom an issuer vouches for, if there is one
+        self._uses = TokenUses()
 
     async def actor(self, database: Database, token: str) -> Actor:
         now = time.monotonic()
@@ -65,14 +71,27 @@ class TokenCache:
         if actor is not None and now - checked_at < TOKEN_CACHE_SECONDS:
             return actor
         try:
-            actor = await tokens.get_actor(database, parse_token(token))
+            actor = await self._proven(database, token)
         except UnauthenticatedError:
             self._known.pop(token, None)
             raise
-        if len(self._known) >= TOKEN_CACHE_SIZE:
-            self._known.clear()
-        self._known[token] = (now, actor)
+        if actor.role not in _SPENT_WHEN_SHOWN:
+            if len(self._known) >= TOKEN_CACHE_SIZE:
+                self._known.clear()
+            self._known[token] = (now, actor)
         return actor
+
+    async def _proven(self, database: Database, token: str) -> Actor:
+        if self._persons is not None and is_signed(token):
+            return await self._persons.actor(database, token)
+        parts = parse_token(token)
+        actor = await tokens.get_actor(database, parts)
+        if parts.kind is TokenKind.API:
+            self._uses.note(database, parts.clinic_id, parts.token_id)
+        return actor
+
+    async def close(self) -> None:
+        await self._uses.close()
 
     def was_proven(self, token: str) -> bool:
         proven_at, _ = self._known.get(token, (-math.inf, None))

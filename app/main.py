@@ -26,6 +26,7 @@ from app.routers import (
     consents,
     due,
     emergency_accesses,
+    enrolments,
     episodes,
     erasures,
     everything,
@@ -34,14 +35,18 @@ from app.routers import (
     metrics,
     observations,
     patients,
+    principals,
     reference,
     schedules,
     suitability,
     thresholds,
+    tokens,
     trajectories,
     treatment_sessions,
     webhooks,
 )
+from app.services.issuers import issuer_of
+from app.services.persons import Persons
 from app.services.rate_limits import RateLimits
 from app.services.worker_lag import LagWatch
 from app.settings import Settings
@@ -75,7 +80,10 @@ ROUTERS = (  # searched in this order: the hot ones first
     consents,
     everything,
     erasures,
+    enrolments,
+    tokens,
     audit,
+    principals,
     health,
     metrics,
     check_in_page,
@@ -84,14 +92,18 @@ ROUTERS = (  # searched in this order: the hot ones first
 
 
 def create_app(settings: Settings, database_url: str) -> FastAPI:
+    issuer = issuer_of(settings)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(database_url, settings)
         await database.open()
-        app.state.database, app.state.tokens, app.state.settings = database, TokenCache(), settings
+        app.state.database, app.state.settings = database, settings
+        app.state.tokens = TokenCache(None if issuer is None else Persons(issuer))
         app.state.limits, app.state.lag = RateLimits.of(settings), LagWatch()
         yield
         await app.state.limits.table.close()
+        await app.state.tokens.close()
         await database.close()
 
     app = FastAPI(

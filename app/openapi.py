@@ -36,6 +36,8 @@ TAGS: Final = {
     "clinic": "The clinic itself and what it has decided: quiet hours, corrections by patients, words on safety.",
     "caseload": "Every patient's latest state, worst first. That nothing is flagged is no all-clear.",
     "check-in links": "Addresses that let one person answer what is due without a login, and nothing else.",
+    "enrolments": "How a patient's own telephone is let in: a code to type, tokens that renew themselves, their end.",
+    "tokens": "What lets people and programs in: made, listed, revoked. Its secret is shown once and stored nowhere.",
     "care teams": "Patients that are hidden from clinicians of other care teams, and who saw them in an emergency.",
     "consents": "What patients have consented to, to whom and until when, and the flag of 42 CFR Part 2. "
     "What is not on record is no consent.",

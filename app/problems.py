@@ -51,8 +51,8 @@ FORBIDDEN = Kind(
     "forbidden",
     403,
     "Not for this role",
-    "Use a token of a role that may do this.",
-    "The token is valid, but its role may never do this.",
+    "Use a token of a role that may do this, with the scope for it.",
+    "The token is valid, but its role may never do this, or its scopes leave it out.",
 )
 NOT_FOUND = Kind(
     "not-found",

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -96,6 +97,33 @@ class Settings(BaseSettings):
         default=None,
         description="Where people reach the service, `https://checkin.clinic.example`: check-in links begin with it. "
         "Unset: they are paths without a host.",
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="The `iss` of the identity provider whose tokens are taken, letter for letter. Unset: nobody's.",
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="The `aud` that its tokens for Tidemark have, and no others of its tokens."
+    )
+    oidc_keys_url: str | None = Field(
+        default=None, description="Where it publishes its keys (`jwks_uri`); read by `tidemark worker` alone."
+    )
+    oidc_algorithms: str = Field(
+        default="RS256", description="What it signs with, of RS256, PS256, ES256, EdDSA, separated by commas."
+    )
+    oidc_clinic_id: UUID | None = Field(default=None, description="The clinic of everybody it lets in.")
+    oidc_clinic_claim: str | None = Field(
+        default=None, description="Instead: the claim that holds the id of a person's clinic."
+    )
+    oidc_role_claim: str = Field(
+        default="roles", description="The claim that holds a person's roles; dots lead inwards, `realm_access.roles`."
+    )
+    oidc_roles: str = Field(
+        default="tidemark-admin=admin,tidemark-clinician=clinician,tidemark-researcher=researcher",
+        description="What its roles are here, `theirs=ours`, separated by commas; who has several gets the first.",
+    )
+    oidc_ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) that are trusted for its keys beside those of the system."
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -27,7 +27,7 @@ class WebhookClient:
         # No connection is kept: the pool knows them by IP alone, and would lend the one of a name to another name
         # at the same IP, whose certificate nobody has checked. No proxy and nothing else out of the environment.
         self._http = httpx2.AsyncClient(
-            verify=_trust(ca_file),
+            verify=trust(ca_file, "TIDEMARK_WEBHOOK_CA_FILE"),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx2.Timeout(ATTEMPT_SECONDS, connect=CONNECT_SECONDS),
@@ -86,13 +86,14 @@ def outcome_of(status: int) -> Outcome:
     return Outcome(status, "gone" if status == httpx2.codes.GONE else "http_status")
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+def trust(ca_file: Path | None, setting: str) -> ssl.SSLContext:
+    """The system's authorities and those of the file. Raises InvalidError for a file that holds no certificate."""
     context = httpx2.create_ssl_context(trust_env=False)
     if ca_file is not None:
         try:
             context.load_verify_locations(ca_file)
         except OSError:  # what is no certificate is an SSLError, which is one
-            raise InvalidError("TIDEMARK_WEBHOOK_CA_FILE names no file of certificates (PEM).") from None
+            raise InvalidError(f"{setting} names no file of certificates (PEM).") from None
     return context
 
 

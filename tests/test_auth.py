@@ -1,12 +1,24 @@
 """Tokens: made, taken apart, and nothing else accepted."""
 
+import re
 from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth import ROLES_ALLOWED, Actor, Permission, Role, TokenKind, hash_secret, new_token, parse_token, require
+from app.auth import (
+    ROLES_ALLOWED,
+    Actor,
+    Permission,
+    Role,
+    TokenKind,
+    hash_secret,
+    new_code,
+    new_token,
+    parse_token,
+    require,
+)
 from app.errors import ForbiddenError, UnauthenticatedError
 
 KEY, OTHER_KEY = bytes(32), bytes(31) + b"1"
@@ -26,10 +38,44 @@ def test_a_token_names_its_clinic_and_proves_its_secret() -> None:
 
 def test_a_token_says_what_it_is() -> None:
     """By its prefix alone: the rest of a link's token is made like any other's."""
-    for kind, prefix in ((TokenKind.API, "tmk_"), (TokenKind.LINK, "tml_")):
+    prefixes = {"API": "tmk_", "LINK": "tml_", "ACCESS": "tma_", "REFRESH": "tmr_"}
+    for kind, prefix in ((TokenKind[name], prefix) for name, prefix in prefixes.items()):
         text, secret = new_token(uuid4(), uuid4(), kind)
         assert text.startswith(prefix)
         assert (parse_token(text).kind, parse_token(text).matches(hash_secret(secret, KEY), KEY)) == (kind, True)
+
+
+def test_a_code_is_what_a_person_types() -> None:
+    """Sixteen letters that nobody confuses; half finds it, half proves it."""
+    clinic_id = uuid4()
+    code, token, parts = new_code(clinic_id)
+    assert re.fullmatch(r"([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}", code)
+    assert (parts.clinic_id, parts.kind, len(parts.secret)) == (clinic_id, TokenKind.CODE, 5)
+    assert parse_token(token) == parts
+    assert parse_token(f"tme_{clinic_id}_{code.lower().replace('-', '')}") == parts
+    assert parse_token(f"tme_{clinic_id}_OIL0-oil1-0000-0000") == parse_token(f"tme_{clinic_id}_0110-0111-0000-0000")
+
+
+@given(st.binary(min_size=5, max_size=5), st.binary(min_size=5, max_size=5))
+def test_two_codes_differ_in_what_they_find_or_prove(first: bytes, second: bytes) -> None:
+    """Nothing of the letters is lost."""
+    clinic_id = uuid4()
+    texts = {f"tme_{clinic_id}_{crockford(half + second)}" for half in (first, second)}
+    assert len({(parse_token(text).token_id, parse_token(text).secret) for text in texts}) == len(texts)
+
+
+def crockford(raw: bytes) -> str:
+    """As its inventor describes it: five bits to a letter, the highest first."""
+    number = int.from_bytes(raw, "big")
+    return "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> 5 * place & 31] for place in range(15, -1, -1))
+
+
+@pytest.mark.parametrize("code", ["", "0" * 15, "0" * 17, "U" * 16, "-" * 16, "0000-0000-0000-000!", "é" * 16])
+def test_other_texts_are_no_codes(code: str) -> None:
+    """Too short, too long, with letters that are none."""
+    for clinic in (str(uuid4()), "clinic", ""):
+        with pytest.raises(UnauthenticatedError):
+            parse_token(f"tme_{clinic}_{code}")
 
 
 def test_the_secret_is_not_in_what_is_stored() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,6 +21,7 @@ import typer
 from app.auth import parse_token
 from app.cli import cli, main
 from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from app.services.operators import OPERATOR_PRINCIPAL
 from tests.process.service import Service, plain_environment
 
 ROOT = Path(__file__).parent.parent
@@ -145,6 +147,40 @@ def test_clinic_and_token_as_json(environment: dict[str, str], clinic_id: str) -
     assert (str(parts.clinic_id), str(parts.token_id)) == (clinic_id, answer["token_id"])
 
 
+def test_tokens_are_listed_without_their_secrets(environment: dict[str, str], clinic_id: str) -> None:
+    """Newest first, each with what it may and how long; as a table too."""
+    create = ("token", "create", "--clinic", clinic_id, "--role", "service", "--label", "nightly")
+    scopes = ("--scope", "patients:read", "--scope", "assessments:write")
+    made = json.loads(said(environment, *create, *scopes, "--expires", "30", "--json"))
+    listed, *_ = json.loads(said(environment, "token", "list", "--clinic", clinic_id, "--json"))
+    assert (listed["id"], listed["scopes"]) == (made["token_id"], ["assessments:write", "patients:read"])
+    lives = datetime.fromisoformat(listed["expires_at"]) - datetime.fromisoformat(listed["created_at"])
+    assert abs(lives - timedelta(days=30)) < timedelta(minutes=1)
+    table = said(environment | {"COLUMNS": "250"}, "token", "list", "--clinic", clinic_id)
+    assert made["token_id"] in table
+    assert made["token"][48:] not in table
+
+
+@pytest.mark.anyio
+async def test_a_code_of_the_command_line_lets_a_telephone_in(
+    environment: dict[str, str], clinic_id: str, anonymous: httpx2.AsyncClient
+) -> None:
+    """As the patient it was made for; the trail says that the operator made it."""
+    token = json.loads(said(environment, "token", "create", "--clinic", clinic_id, "--role", "admin", "--json"))[
+        "token"
+    ]
+    staff = {"Authorization": f"Bearer {token}"}
+    patient = (await anonymous.post("/v1/patients", json={}, headers=staff)).json()["id"]
+    create = ("enrolment", "create", "--clinic", clinic_id, "--patient", patient)
+    made = json.loads(said(environment, *create, "--expires", "2", "--json"))
+    answer = await anonymous.post("/v1/enrolment", headers={"Authorization": f"Bearer {made['token']}"})
+    assert answer.json()["patient_id"] == patient
+    (event,) = (await anonymous.get("/v1/audit-events", params={"action": "enrolment.create"}, headers=staff)).json()[
+        "data"
+    ]
+    assert (event["actor_id"], event["resource_id"]) == (str(OPERATOR_PRINCIPAL), made["enrolment_id"])
+
+
 @pytest.mark.anyio
 async def test_a_revoked_token_is_refused(
     environment: dict[str, str], clinic_id: str, anonymous: httpx2.AsyncClient
@@ -222,6 +258,10 @@ def test_migrating_twice_is_no_error(environment: dict[str, str]) -> None:
         (("clinic", "create", "X", "--timezone", "Mars/Olympus"), "no such time zone"),
         (("clinic", "create", " "), "needs a name"),
         (("token", "create", "--clinic", NOBODY, "--role", "admin"), "no such clinic"),
+        (("token", "create", "--clinic", NOBODY, "--role", "admin", "--scope", "king"), "may not do this"),
+        (("token", "create", "--clinic", NOBODY, "--role", "link"), "Choose one of"),
+        (("token", "list", "--clinic", NOBODY), "no such clinic"),
+        (("enrolment", "create", "--clinic", NOBODY, "--patient", NOBODY), "no such clinic"),
         (("token", "create", "--clinic", "7", "--role", "admin"), "--clinic"),
         (("token", "create", "--clinic", NOBODY, "--role", "king"), "--role"),
         (("token", "revoke", NOBODY, "--clinic", NOBODY), "no such token"),

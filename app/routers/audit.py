@@ -22,7 +22,7 @@ Reader = Annotated[Actor, Depends(allowed(Permission.READ_ACCESSES))]
 
 
 def _filter(
-    actor_id: Annotated[Id | None, Query(description="What this token or check-in link did.")] = None,
+    actor_id: Annotated[Id | None, Query(description="What this token, check-in link, person or device did.")] = None,
     action: Annotated[Action | None, Query(description="This action alone, `assessment.create`.")] = None,
     patient_id: Annotated[Id | None, Query(description="What is about this patient.")] = None,
     begins: Annotated[Timestamp | None, Query(alias="from", description="At or after it.")] = None,

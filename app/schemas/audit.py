@@ -44,7 +44,7 @@ class AuditEventAnswer(Answer):
     id: Id
     number: int | None = Field(description="Place in the clinic's chain; null for the seconds until it is sealed.")
     at: datetime
-    actor_id: Id = Field(description="The token or check-in link that was used.")
+    actor_id: Id = Field(description="The token, check-in link, person or device.")
     actor_role: str
     action: str = Field(description="The thing and what was done to it.")
     patient_id: Id | None = Field(
@@ -76,7 +76,7 @@ class AccessAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"example": _ACCESS})
 
     at: datetime
-    actor_id: Id = Field(description="The token or check-in link that was used.")
+    actor_id: Id = Field(description="The token, check-in link, person or device.")
     actor_role: str
     action: str = Field(description="The thing and what was done to it.")
     resource_id: Id = Field(description="The thing; of a list, what it is the list of: the patient, the clinic.")

@@ -9,6 +9,7 @@ from app.tables.base import Sealed, Versioned, sealed_columns
 from app.tables.clinics import ApiToken, Clinic, ClinicRules, DataKey
 from app.tables.consents import Consent, PartTwo
 from app.tables.erasures import Erasure
+from app.tables.identity import Enrolment, IssuerKeySet, Principal, RefreshToken
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.schedules import ExpectedCheckIn, Schedule
@@ -44,15 +45,19 @@ __all__ = [
     "Delivery",
     "Derivation",
     "EmergencyAccess",
+    "Enrolment",
     "EpisodeOfCare",
     "Erasure",
     "ExpectedCheckIn",
     "IdempotencyKey",
+    "IssuerKeySet",
     "Notification",
     "Observation",
     "PartTwo",
     "Patient",
     "PatientTimeZone",
+    "Principal",
+    "RefreshToken",
     "RequestRate",
     "Schedule",
     "Sealed",
@@ -72,6 +77,7 @@ APPEND_ONLY: Final = frozenset(
         "clinic",
         "clinic_rules",
         "patient_time_zone",
+        "principal",
         "care_team",
         "assessment",
         "episode",

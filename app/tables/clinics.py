@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, LargeBinary, SmallInteger, Text
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKeyConstraint, LargeBinary, SmallInteger, Text
 from sqlmodel import Field, SQLModel
 
 from app.tables.base import Versioned, to_clinic, version_checks
@@ -55,10 +55,13 @@ class ApiToken(SQLModel, table=True):
     role: str = Field(sa_type=Text)
     patient_id: UUID | None  # the person a patient's token stands for
     label: str = Field(sa_type=Text)
+    scopes: list[str] | None = Field(sa_type=ARRAY(Text))  # of what the role may; NULL: all
     secret_hash: bytes = Field(sa_type=LargeBinary)
     created_at: datetime
+    created_by: UUID | None  # token; NULL for those made before this was kept
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None  # to a minute, and without the last one before a crash
 
 
 class DataKey(SQLModel, table=True):

@@ -12,7 +12,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "20261121_1230"
-down_revision = "20261121_1210"
+down_revision = "20261121_1220"
 branch_labels = None
 depends_on = None
 

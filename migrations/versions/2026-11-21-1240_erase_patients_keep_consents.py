@@ -19,8 +19,10 @@ depends_on = None
 NOT_HIDDEN: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 HIDDEN: Final = "SELECT unnest(string_to_array(current_setting('app.hidden_patients', true), ',')::uuid[])"
 
-# Emptied of the patient by their `patient_id`. Order is free: none of them refers to another.
+# Emptied of the patient by their `patient_id`. Order is free but for the first two: the one refers to the other.
 OF_THE_PATIENT: Final = (
+    "refresh_token",
+    "enrolment",
     "api_token",
     "patient_time_zone",
     "check_in_link",
@@ -54,6 +56,7 @@ NAMED_BY_KEYS: Final = (
     "notification",
     "consent",
     "emergency_access",
+    "enrolment",
 )
 
 

@@ -37,6 +37,7 @@ TALKATIVE = {"TIDEMARK_LOG_LEVEL": "debug", "TIDEMARK_WEBHOOK_INTERNAL_HOSTS": N
 KEPT_IN = {
     "adverse_event",
     "alert_event",
+    "api_token",
     "assessment",
     "clinic_rules",
     "consent",
@@ -102,7 +103,7 @@ async def answers_of(estate: Estate, operation: Operation) -> list[httpx2.Respon
     bodies = [*bodies_of(asked.pop("json"))] if operation.has_body else [b""]
     answers = []
     for body in bodies:
-        await estate.refill_links()
+        await estate.refill()
         headers = {"Content-Type": "application/json"}
         if "headers" in asked:
             headers["If-Match"] = await tag_of(reader, asked["url"])

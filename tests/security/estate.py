@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from app.auth import Role
 from app.db import Database
+from app.ids import new_id
 from app.services import clinics
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -125,14 +126,17 @@ class Estate:
         found = {}
         async with self.database.connection(self.clinic_id) as connection:
             for table in [row["name"] for row in await connection.fetch(_TABLES)]:
-                rows = await connection.fetch(f"SELECT to_jsonb(t)::text AS row FROM {table} t ORDER BY 1")
+                rows = await connection.fetch(f"SELECT ({_ROW})::text AS row FROM {table} t ORDER BY 1")
                 found[table] = [row["row"] for row in rows]
         return found
 
-    async def refill_links(self) -> None:
-        """What is refused costs a try."""
+    async def refill(self) -> None:
+        """What is refused costs a link a try; devices log out."""
         async with self.database.connection(self.clinic_id) as connection:
             await connection.execute("UPDATE check_in_link SET tries_left = 50 WHERE clinic_id = $1", self.clinic_id)
+            await connection.execute(
+                "UPDATE enrolment SET ended_at = NULL, ended_because = NULL WHERE clinic_id = $1", self.clinic_id
+            )
 
     async def marks(self) -> frozenset[str]:
         """All ids of the clinic's own rows, and its name, which stands in every text written for it."""
@@ -141,6 +145,7 @@ class Estate:
         return frozenset({text for text in texts if _is_id(text)} | {self.name})
 
 
+_ROW = "to_jsonb(t) - 'last_used_at'"  # which is written beside the requests, some time after them
 _TABLES = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 
 
@@ -173,6 +178,10 @@ async def open_estate(app: FastAPI | str, database: Database, name: str) -> Asyn
         _, token = await clinics.record_token(database, clinic.clinic_id, Role.PATIENT, name, patient_id=patient)
         await enter(Role.PATIENT, token)
         await enter(Role.LINK, estate.things["link_token"])
+        await enter(Role.CODE, estate.things["code_token"])
+        device = await _send(estate, "POST", f"/v1/patients/{patient}/enrolments", {})
+        async with _client(app, {"Authorization": f"Bearer {device['token']}"}) as phone:
+            await enter(Role.REFRESH, (await phone.post("/v1/enrolment")).json()["refresh_token"])
         yield estate
 
 
@@ -191,13 +200,22 @@ async def _furnish_clinic(estate: Estate) -> None:
     things["threshold"] = (await _send(estate, "POST", "/v1/thresholds", THRESHOLD | {"source": name}))["id"]
     gone = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name} gone"}))["id"]
     things["erasure"] = (await _send(estate, "DELETE", f"/v1/patients/{gone}?ground=patient_request", None))["id"]
+    things["principal"] = str(new_id())
+    async with estate.database.connection(estate.clinic_id) as connection:  # as at somebody's first request
+        await connection.execute(
+            "INSERT INTO principal VALUES ($1, $2, $3, $4, now())",
+            estate.clinic_id,
+            UUID(things["principal"]),
+            f"https://login.{name}.example",
+            f"{name}-somebody",
+        )
     things["webhook"] = (await _send(estate, "POST", "/v1/webhooks", WEBHOOK | {"label": name}))["id"]
 
 
 async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
     name, shared = estate.name, estate.things
     number = 1 if things is estate.things else 2
-    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "erasure")}
+    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "erasure", "principal")}
     patient = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name}-chart-{number}"}))["id"]
     await _send(estate, "PATCH", f"/v1/patients/{patient}", {"reason": name, "time_zone": "Europe/Lisbon"})
     episode = (await _send(estate, "POST", f"/v1/patients/{patient}/episodes", EPISODE | {"label": name}))["id"]
@@ -211,18 +229,22 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
         "adverse_event": f"/v1/treatment-sessions/{session}/adverse-events",
         "screen": f"/v1/episodes/{episode}/suitability-screens",
         "link": f"/v1/patients/{patient}/check-in-links",
+        "enrolment": f"/v1/patients/{patient}/enrolments",
+        "token": "/v1/tokens",
     }
     bodies = {
         "observation": OBSERVATION,
         "adverse_event": ADVERSE_EVENT | {"note": name},
         "screen": SCREEN | {"checklist_id": shared["checklist"], "decided_by": f"Dr. {name}"},
         "link": {},
+        "enrolment": {},
+        "token": {"label": name, "role": "patient", "patient_id": patient},
     }
     for kind, body in bodies.items():
         answer = await _send(estate, "POST", made[kind], body)
         made[kind] = answer["id"]
-        if kind == "link":
-            made["link_token"] = answer["token"]
+        if kind in {"link", "enrolment"}:
+            made["link_token" if kind == "link" else "code_token"] = answer["token"]
     consent = await _send(estate, "PUT", f"/v1/patients/{patient}/consents", CONSENT | {"document": f"{name} scan"})
     made["consent"] = consent["id"]
     made |= await _fill_forms(estate, patient)

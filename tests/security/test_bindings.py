@@ -9,6 +9,16 @@ OF_THE_SYSTEM = {
     # Nobody is known yet.
     ("services/tokens.py", "get_actor"),
     ("services/check_in_links.py", "get_bearer"),
+    ("services/devices.py", "get_code_bearer"),
+    ("services/devices.py", "get_device"),
+    ("services/devices.py", "get_refresher"),
+    ("services/persons.py", "actor"),
+    # Keys of an issuer, and the minute of a token's last use: of no patient.
+    ("services/issuer_keys.py", "find_keys"),
+    ("services/issuer_keys.py", "want_keys"),
+    ("services/issuer_keys.py", "claim_fetch"),
+    ("services/issuer_keys.py", "record_keys"),
+    ("services/token_uses.py", "_write"),
     # Numbers of requests, of no patient.
     ("services/request_rates.py", "sweep_rates"),
     # Forms of many callers share a transaction: whom each may write about is asked form by form, by `Actor.sees`.
@@ -36,6 +46,8 @@ OF_THE_SYSTEM = {
     ("services/clinics.py", "record_clinic"),
     ("services/clinics.py", "record_token"),
     ("services/clinics.py", "revoke_token"),
+    ("services/clinics.py", "find_tokens"),
+    ("cli.py", "make"),
     ("services/operators.py", "get_operator"),
     ("services/imports.py", "_refuse_unknown_clinic"),
     ("services/audit_verification.py", "get_head"),

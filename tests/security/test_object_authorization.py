@@ -24,6 +24,8 @@ BOUND = (Role.PATIENT, Role.LINK)  # who stands for one patient
 MAY_ALSO: dict[Role, set[str]] = {
     Role.RESEARCHER: {"list_instruments", "get_instrument_by_reference", "score_without_storing"},
     Role.LINK: {"get_check_in", "answer_check_in"},
+    Role.CODE: {"redeem_enrolment"},
+    Role.REFRESH: {"refresh_token", "log_out"},
     Role.PATIENT: {
         "list_instruments", "get_instrument_by_reference", "score_without_storing", "submit_assessment", "submit_batch",
         "list_assessments", "get_assessment", "list_assessment_versions", "amend_assessment", "get_trajectory",
@@ -31,18 +33,20 @@ MAY_ALSO: dict[Role, set[str]] = {
         "withdraw_consent", "get_part_two", "list_part_two_versions", "get_everything",
     },
 }  # fmt: skip
-BY_LINK_ALONE = MAY_ALSO[Role.LINK]
+BY_OTHER_BEARERS_ALONE = MAY_ALSO[Role.LINK] | MAY_ALSO[Role.CODE] | MAY_ALSO[Role.REFRESH]
 BY_ADMIN_ALONE = {
     "amend_clinic_rules", "create_suitability_checklist", "amend_suitability_checklist", "create_threshold",
     "retire_threshold", "create_webhook", "list_webhooks", "get_webhook", "rotate_webhook_secret", "disable_webhook",
     "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery", "list_audit_events", "put_care_team",
-    "get_care_team", "list_care_team_versions", "erase_patient", "list_erasures", "get_erasure",
+    "get_care_team", "list_care_team_versions", "erase_patient", "list_erasures", "get_erasure", "create_token",
+    "list_tokens", "get_token", "revoke_token", "get_principal",
 }  # fmt: skip
 BY_CLINICIANS_ALONE = {"open_emergency_access"}
 BY_PERSONS_ALONE = {
     "amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses", "list_consents",
     "list_consent_versions", "put_consent", "withdraw_consent", "get_part_two", "list_part_two_versions",
     "put_part_two", "get_everything", "list_emergency_accesses", "get_emergency_access", "end_emergency_access",
+    "create_enrolment", "revoke_enrolment",
 }  # fmt: skip
 
 
@@ -50,9 +54,9 @@ def test_every_role_may_what_is_meant() -> None:
     """Who stands for one person little, the rest of the staff all but what is the administrator's or a person's."""
     everything = {operation.id for operation in SECURED}
     meant = MAY_ALSO | {
-        Role.ADMIN: everything - BY_LINK_ALONE - BY_CLINICIANS_ALONE,
-        Role.CLINICIAN: everything - BY_LINK_ALONE - BY_ADMIN_ALONE,
-        Role.SERVICE: everything - BY_LINK_ALONE - BY_ADMIN_ALONE - BY_CLINICIANS_ALONE - BY_PERSONS_ALONE,
+        Role.ADMIN: everything - BY_OTHER_BEARERS_ALONE - BY_CLINICIANS_ALONE,
+        Role.CLINICIAN: everything - BY_OTHER_BEARERS_ALONE - BY_ADMIN_ALONE,
+        Role.SERVICE: everything - BY_OTHER_BEARERS_ALONE - BY_ADMIN_ALONE - BY_CLINICIANS_ALONE - BY_PERSONS_ALONE,
     }
     assert {role: {one.id for one in SECURED if role in one.roles} for role in Role} == meant
 
@@ -166,7 +170,7 @@ async def test_no_answer_shows_anything_of_another_clinic(pair: Pair, caller: st
                 assert answer.status_code == 200, (operation.id, answer.text)
                 assert seen(answer, pair.marks) == [], operation.id
                 read += 1
-    assert read > 0
+    assert read > 0 or caller in {Role.CODE, Role.REFRESH}, "who reads nothing at all"
 
 
 def seen(answer: httpx2.Response, marks: frozenset[str]) -> list[str]:
@@ -177,7 +181,7 @@ def seen(answer: httpx2.Response, marks: frozenset[str]) -> list[str]:
 async def test_another_clinics_place_in_a_list_opens_nothing(pair: Pair) -> None:
     """A cursor is a place, not a right: one of another clinic answers as one made of nobody's id."""
     admin, tried = pair.own.http[Role.ADMIN], 0
-    marks = [value for key, value in pair.foreign.things.items() if key != "link_token"]
+    marks = [value for key, value in pair.foreign.things.items() if not key.endswith("_token")]
     for operation in SECURED:
         if "cursor" not in operation.parameters("query"):
             continue

@@ -82,7 +82,7 @@ class Fuzzed:
     async def send(self, operation: Operation, caller: str, asked: dict[str, Any]) -> bool:
         """Whether it was done. Holds the answer to the document, and what was done too."""
         if caller == Role.LINK:
-            await self.estate.refill_links()
+            await self.estate.refill()
         answer = await self.estate.http[caller].request(**asked)
         where = (operation.id, caller, ascii(asked)[:1_000], answer.status_code, answer.text[:500])
         assert answer.status_code < 500, where
@@ -163,7 +163,7 @@ async def test_more_than_half_was_done_and_everything_is_still_read(fuzzed: Fuzz
     for role in Role:
         assert fuzzed.told[role, True] > fuzzed.told[role, False], (role, fuzzed.told)
     assert {operation.id for operation in SECURED} - fuzzed.done == set()
-    await fuzzed.estate.refill_links()
+    await fuzzed.estate.refill()
     for operation in SECURED:
         for caller in () if operation.is_write else operation.roles:
             answer = await fuzzed.estate.http[caller].request(**operation.request(fuzzed.estate.things))
