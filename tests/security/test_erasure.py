@@ -316,7 +316,7 @@ async def test_nothing_else_deletes(address: PostgresAddress) -> None:
         writes = await connection.fetchval("SELECT has_table_privilege('tidemark_runtime', 'erasure', 'INSERT')")
     finally:
         await connection.close()
-    assert {row["relname"] for row in deletable} == {"expected_check_in", "standing", "request_rate"}
+    assert {row["relname"] for row in deletable} == {"expected_check_in", "standing", "request_rate", "refresh_token"}
     assert (made["prosecdef"], made["proconfig"]) == (True, ["search_path=pg_catalog, pg_temp"])
     assert (made["owner"], made["ours"], made["everybodys"]) == (address.owner, True, False)
     assert [row["proname"] for row in definers] == ["erase_patient"]
