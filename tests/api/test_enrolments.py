@@ -12,10 +12,12 @@ import pytest
 from fastapi import FastAPI
 
 from app import deps
-from app.auth import TokenKind, TokenParts, hash_secret, new_code, new_token, parse_token
+from app.auth import TokenKind, TokenParts, new_code, new_token, parse_token
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
+from app.errors import UnauthenticatedError
 from app.services.data_keys import get_token_key
+from app.services.devices import get_code_bearer, redeem_code
 from app.services.token_uses import TokenUses
 from app.settings import Settings
 from app.tables import Clinic
@@ -187,6 +189,43 @@ async def test_a_code_whose_answer_was_lost_works_again(device: Device) -> None:
     assert (await device.http.post(REDEEM, headers=by(device.enrolment["token"]))).status_code == 401
 
 
+async def test_a_code_is_used_up_for_good(device: Device, api: Api) -> None:
+    """Not free again while a renewed pair is still unseen: whoever finds the slip of paper later gets nothing."""
+    lost = await device.renew()  # before its access token was ever shown
+    for is_shown in (False, True):
+        if is_shown:
+            assert (await device.call()).status_code == 200
+            await device.renew()
+        assert (await device.http.post(REDEEM, headers=by(device.enrolment["token"]))).status_code == 401
+    assert (await device.call(access_token=lost["access_token"])).status_code == 401
+    assert (await device.call()).status_code == 200
+    assert await state_of(api, device.enrolment) == "active"
+
+
+async def test_a_code_used_while_it_is_being_redeemed_stays_used(device: Device, database: Database) -> None:
+    """Proven a moment before its pair was shown and renewed: what is asked under the lock is the same."""
+    parts = parse_token(device.enrolment["token"])
+    actor = await get_code_bearer(database, parts)
+    assert (await device.call()).status_code == 200
+    await device.renew()
+    with pytest.raises(UnauthenticatedError):
+        await redeem_code(database, actor)
+    assert (await device.call()).status_code == 200
+
+
+async def test_guesses_at_once_wait_for_each_other(
+    api: Api, database: Database, patient_id: str, anonymous: httpx2.AsyncClient
+) -> None:
+    """While one guess spends the last try, the next is not compared with the code as it was before."""
+    enrolment = await enrol(api, patient_id, tries=1)
+    async with database.connection(api.clinic_id) as other_guess:
+        await other_guess.execute("UPDATE enrolment SET tries_left = 0 WHERE id = $1", UUID(enrolment["id"]))
+        guess = asyncio.create_task(anonymous.post(REDEEM, headers=by(enrolment["token"])))
+        await asyncio.sleep(0.3)
+        assert not guess.done()
+    assert (await guess).status_code == 401
+
+
 async def test_dead_codes_answer_alike(
     api: Api, database: Database, device: Device, anonymous: httpx2.AsyncClient, clinic: Clinic, other_clinic: Clinic
 ) -> None:
@@ -350,15 +389,15 @@ async def test_old_spent_tokens_are_forgotten(device: Device, database: Database
     old, spent = [new_token(api.clinic_id, uuid4(), TokenKind.REFRESH) for _ in range(2)]
     async with database.connection(api.clinic_id) as connection:
         key = await get_token_key(connection, database.keys, api.clinic_id)
-        for (text, secret), days in ((old, 91), (spent, 89)):
+        for (_, parts), days in ((old, 91), (spent, 89)):
             await connection.execute(
                 """INSERT INTO refresh_token (clinic_id, id, patient_id, enrolment_id, secret_hash, created_at)
                    VALUES ($1, $2, $3, $4, $5, now() - $6 * interval '1 day')""",
                 api.clinic_id,
-                parse_token(text).token_id,
+                parts.token_id,
                 UUID(device.patient_id),
                 UUID(device.enrolment["id"]),
-                hash_secret(secret, key),
+                parts.hashed(key),
                 days,
             )
     await device.renew()
