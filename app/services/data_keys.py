@@ -1,7 +1,7 @@
 """The keys of patients and clinics as the database keeps them: wrapped, one row each.
 
 A key is made when the first text is sealed with it. Without its row nothing sealed with it can ever be read again,
-wherever a copy of it lies: that is how a person is erased from backups.
+wherever a copy lies that has not the row as well.
 """
 
 from collections.abc import Collection

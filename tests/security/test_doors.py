@@ -72,6 +72,23 @@ async def test_a_batchs_key_does_not_tell_a_patient_who_else_is_one(
     assert known == unknown == (200, 200)
 
 
+async def test_a_repeat_that_shows_newer_names_is_a_read(api: Api, admin: Api) -> None:
+    """Or an old key would be a way to look at a patient, again and again, that no trail tells of."""
+    key = {"Idempotency-Key": str(uuid4())}
+    made = await api.http.post("/v1/patients", json={"name": "Ada Example"}, headers=key)
+    address, changed = f"/v1/patients/{made.json()['id']}", {"name": "Bea Example", "reason": "married"}
+    once = {"If-Match": made.headers["etag"], "Idempotency-Key": str(uuid4())}
+    assert (await admin.http.patch(address, json=changed, headers=once)).status_code == 200
+    repeats = [
+        await api.http.post("/v1/patients", json={"name": "Ada Example"}, headers=key),
+        await admin.http.patch(address, json=changed, headers=once),
+    ]
+    assert [repeat.json()["name"] for repeat in repeats] == ["Bea Example"] * 2
+    told = (await admin.http.get(f"{address}/accesses")).json()["data"]
+    expected = [("patient.read", "admin"), ("patient.read", "clinician"), ("patient.amend", "admin")]
+    assert [(event["action"], event["actor_role"]) for event in told][:3] == expected
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example>; rel=prev, <//evil.example", "a b"])
 async def test_the_host_a_request_names_is_nowhere_in_its_answer(api: Api, host: str) -> None:
     """Whoever follows the link to the next page takes a token along."""
