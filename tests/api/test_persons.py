@@ -71,6 +71,10 @@ class Provider:
                 later,
             )
         await self.client.take_turn(self.database)
+        self.forget()
+
+    def forget(self) -> None:
+        """Each process asks the table again."""
         self.app.state.tokens._persons._read_at = self.app.state.tokens._persons._wanted_at = -1e9
         self.app.state.tokens._known.clear()
 
@@ -291,6 +295,30 @@ async def test_of_many_workers_one_fetches(start: Start) -> None:
     assert [claim is not None for claim in claims] == [True, False, False]
     assert claims[0] is not None
     assert abs(claims[0] - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+async def test_whoever_writes_the_table_of_keys_vouches_for_nobody(
+    provider: Provider, start: Start, clinic: Clinic, database: Database
+) -> None:
+    """A key put in with the service's own login, plain, or sealed for another issuer, proves no token."""
+    other = await start()
+    other.keys = [SECOND]
+    await other.fetch()
+    forged = token_of(provider, clinic, SECOND)
+    put = "UPDATE issuer_key_set SET keys = $2 WHERE issuer = $1"
+    async with database.connection(NOBODY) as connection:
+        sealed = "SELECT keys FROM issuer_key_set WHERE issuer = $1"
+        genuine, others = [await connection.fetchval(sealed, one.issuer.name) for one in (provider, other)]
+    for keys in (json.dumps([SECOND.public]), others):
+        async with database.connection(NOBODY) as connection:
+            await connection.execute(put, provider.issuer.name, keys)
+        provider.forget()
+        assert (await provider.get(forged)).status_code == 401
+        assert (await provider.get(token_of(provider, clinic))).status_code == 401
+    async with database.connection(NOBODY) as connection:
+        await connection.execute(put, provider.issuer.name, genuine)
+    provider.forget()
+    assert (await provider.get(token_of(provider, clinic))).status_code == 200
 
 
 async def test_the_table_of_keys_is_of_no_clinic(provider: Provider, clinic: Clinic, database: Database) -> None:
