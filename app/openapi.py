@@ -34,6 +34,7 @@ TAGS: Final = {
     "webhooks": "Addresses of a clinic's own programs that are told, signed and in ids alone, when something waits.",
     "clinic": "The clinic itself and what it has decided: quiet hours, corrections by patients, words on safety.",
     "caseload": "Every patient's latest state, worst first. That nothing is flagged is no all-clear.",
+    "cohorts": "What became of a cohort, told in figures that no single person stands behind. Nothing of causes.",
     "check-in links": "Addresses that let one person answer what is due without a login, and nothing else.",
     "audit": "Who did what to which, in rows that are only ever added and are chained by hashes.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",

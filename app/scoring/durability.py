@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Final
 
 from app.scoring.change import exact
@@ -219,6 +219,7 @@ def _remission(course: _Course, instrument: Instrument) -> Spell:
     return _spell(course, threshold, begins=holds, ends=None if screen is None else cache(partial(_is_case, screen)))
 
 
+@lru_cache(maxsize=4_096)  # totals are few; a cohort asks of thousands of courses
 def _meets(instrument: Instrument, threshold: Threshold, baseline: float | None, total: float | None) -> bool:
     return verdict_of(instrument, threshold, baseline, total).met is True
 

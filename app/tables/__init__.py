@@ -8,6 +8,7 @@ from app.tables.base import Versioned
 from app.tables.clinics import ApiToken, Clinic, ClinicRules
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
+from app.tables.research import CohortQuestion
 from app.tables.schedules import ExpectedCheckIn, Schedule
 from app.tables.trail import AuditEvent, AuditLink, IdempotencyKey
 from app.tables.treatment import (
@@ -34,6 +35,7 @@ __all__ = [
     "CheckInLink",
     "Clinic",
     "ClinicRules",
+    "CohortQuestion",
     "Delivery",
     "Derivation",
     "EpisodeOfCare",
@@ -75,6 +77,7 @@ APPEND_ONLY: Final = frozenset(
         "idempotency_key",
         "audit_event",
         "audit_link",
+        "cohort_question",
     }
 )
 # Tables that say nothing of their own: what they hold follows from the others and can be made anew from them.

@@ -81,6 +81,7 @@ SOUND: Final[dict[str, Sound]] = {
     "get_trajectory": Sound(query=_TRAJECTORY),
     "get_trajectory_picture": Sound(query=_TRAJECTORY),
     "get_comparison": Sound(query=_COURSE),
+    "get_cohort_outcomes": Sound(query={"instrument": "phq-9"}),
     "list_caseload": Sound(query={"patient_id": _PATIENT}),
     "list_patients": Sound(),
     "get_patient": Sound(),

@@ -22,7 +22,9 @@ BOUND = (Role.PATIENT, Role.LINK)  # who stands for one patient
 
 # Written out a second time, so that a slip in the table of roles is a failure here.
 MAY_ALSO: dict[Role, set[str]] = {
-    Role.RESEARCHER: {"list_instruments", "get_instrument_by_reference", "score_without_storing"},
+    Role.RESEARCHER: {
+        "list_instruments", "get_instrument_by_reference", "score_without_storing", "get_cohort_outcomes",
+    },
     Role.LINK: {"get_check_in", "answer_check_in"},
     Role.PATIENT: {
         "list_instruments", "get_instrument_by_reference", "score_without_storing", "submit_assessment", "submit_batch",
@@ -36,7 +38,9 @@ BY_ADMIN_ALONE = {
     "retire_threshold", "create_webhook", "list_webhooks", "get_webhook", "rotate_webhook_secret", "disable_webhook",
     "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery", "list_audit_events",
 }  # fmt: skip
-BY_PERSONS_ALONE = {"amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses"}
+BY_PERSONS_ALONE = {
+    "amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses", "get_cohort_outcomes",
+}  # fmt: skip
 
 
 def test_every_role_may_what_is_meant() -> None:
