@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 
 from app.auth import Actor, Permission
 from app.deps import DatabaseDep, StrictRoute, allowed
+from app.routers.trajectories import SVG_POLICY, SvgResponse
 from app.schemas.cohort_answers import example
+from app.schemas.cohort_pictures import Picture, cohort_svg
 from app.schemas.cohorts import CohortAnswer, DoseBand, DoseCount, Month, SeverityGroup
 from app.schemas.episodes import Modality
 from app.schemas.fields import InstrumentReference
@@ -48,3 +50,23 @@ async def get_cohort_outcomes(
 ) -> CohortAnswer:
     """Figures behind which fewer than 11 persons stand are not told. It says nothing of causes."""
     return await cohorts.get_outcomes(database, actor, request)
+
+
+@router.get(
+    "/outcomes.svg",
+    summary="The same figures as a picture",
+    responses={200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+    response_class=SvgResponse,
+)
+async def get_cohort_picture(
+    actor: Reader,
+    database: DatabaseDep,
+    request: Annotated[CohortRequest, Depends(_request)],
+    picture: Annotated[
+        Picture, Query(description="Mean trajectory, survival of response with numbers at risk, or who was lost.")
+    ],
+) -> Response:
+    """Scalable, readable in grey, described in words for screen readers; from the figures as they were told."""
+    answer = await cohorts.get_outcomes(database, actor, request)
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": SVG_POLICY}
+    return SvgResponse(cohort_svg(answer, picture), headers=headers)

@@ -241,3 +241,37 @@ async def test_refusals_are_written_down_with_their_reason(database: Database, c
     ]
     assert rows[1]["question"] == '{"instrument":"phq-9@1","route":"oral"}'
     assert rows[0]["asked_at"] <= datetime.now(UTC)
+
+
+# --- Pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("sixty")
+@pytest.mark.parametrize("picture", ["mean", "survival", "attrition"])
+async def test_a_picture_shows_the_figures_as_they_were_told(researcher: Api, picture: str) -> None:
+    """The same counts as the answer, however often it is drawn; a document that can do nothing."""
+    body = await ask(researcher)
+    answers = [await researcher.http.get(f"{PATH}.svg", params=PHQ_9 | {"picture": picture}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == answers[1].content
+    assert answers[0].headers["content-type"].startswith("image/svg+xml")
+    assert answers[0].headers["content-security-policy"].startswith("default-src 'none'")
+    assert answers[0].headers["cache-control"] == "no-store"
+    told = {
+        "mean": at(body, "week_1")["total"]["n"],
+        "survival": body["durability"]["persons"],
+        "attrition": body["flow"]["dosed"],
+    }
+    assert str(told[picture]) in answers[0].text
+
+
+async def test_pictures_are_refused_as_figures_are(
+    anonymous: httpx2.AsyncClient, service: Api, researcher: Api
+) -> None:
+    """401, 403, 422."""
+    path, query = f"{PATH}.svg", PHQ_9 | {"picture": "mean"}
+    assert (await anonymous.get(path, params=query)).status_code == 401
+    assert (await service.http.get(path, params=query)).status_code == 403
+    assert_refused(await researcher.http.get(path, params=query), "query", "too_few_people")
+    assert (await researcher.http.get(path, params=PHQ_9)).json()["errors"][0]["pointer"] == "query/picture"
+    assert (await researcher.http.get(path, params=PHQ_9 | {"picture": "pie"})).status_code == 422

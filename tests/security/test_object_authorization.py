@@ -24,6 +24,7 @@ BOUND = (Role.PATIENT, Role.LINK)  # who stands for one patient
 MAY_ALSO: dict[Role, set[str]] = {
     Role.RESEARCHER: {
         "list_instruments", "get_instrument_by_reference", "score_without_storing", "get_cohort_outcomes",
+        "get_cohort_picture",
     },
     Role.LINK: {"get_check_in", "answer_check_in"},
     Role.PATIENT: {
@@ -40,6 +41,7 @@ BY_ADMIN_ALONE = {
 }  # fmt: skip
 BY_PERSONS_ALONE = {
     "amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses", "get_cohort_outcomes",
+    "get_cohort_picture",
 }  # fmt: skip
 
 
