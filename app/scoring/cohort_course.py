@@ -139,18 +139,40 @@ def outcome_rules(instrument: Instrument) -> dict[Outcome, Threshold]:
     return {outcome: rule for outcome, rule in found.items() if rule is not None}
 
 
-def course_outcome(instrument: Instrument, course: CourseRecord, as_of: datetime) -> CourseOutcome:
+def course_baseline(course: CourseRecord) -> Baseline | NoBaseline:
+    """The form before the first dose that all change of a course is counted from, or why there is none.
+
+    Units and range: as `treatment.choose_baseline` with its rule `pre_treatment`. Missing data: as there.
+
+    Raises:
+        ValueError: there is no dose, or a time has no offset.
+
+    Source: judgement, as there.
+
+    >>> from datetime import UTC
+    >>> course_baseline(CourseRecord((Dose("d", datetime(2026, 1, 5, 9, tzinfo=UTC)),), (), ends_at=None)).reason.value
+    'none_before_first_dose'
+    """
+    if not course.doses:
+        raise ValueError("a course of a cohort begins with a dose")
+    first = min(instant(dose.started_at) for dose in course.doses)
+    return choose_baseline(course.points, BaselineRule.PRE_TREATMENT, first_dose_at=first)
+
+
+def course_outcome(
+    instrument: Instrument, course: CourseRecord, baseline: Baseline | NoBaseline, as_of: datetime
+) -> CourseOutcome:
     """One course at every time point since its first dose, with its response and the changes around its doses.
 
     Of the forms in a window the one nearest to its middle is looked at, first among those of which at least half of
     the recall window lies after the first dose: a two-week form of the day after a dose is shown and judges nothing.
 
-    Units and range: points of the scale; days of 24 hours. The baseline is the last form before the first dose.
+    Units and range: points of the scale; days of 24 hours. The baseline is that of `course_baseline`.
     Missing data: nothing is carried forward. A form without a total answers nothing. Who did not answer, or has no
     baseline, is unknown, neither met nor not met. A window still open at `as_of` is not yet due, answered or not.
 
     Raises:
-        ValueError: there is no dose, or a time has no offset.
+        ValueError: a time has no offset.
 
     Source: time points as in the trials of clinical use (24 h, weeks, months); windows and the recall rule are our
     judgement.
@@ -161,18 +183,15 @@ def course_outcome(instrument: Instrument, course: CourseRecord, as_of: datetime
     >>> start = datetime(2026, 1, 5, 9, tzinfo=UTC)
     >>> forms = [Point(str(day), start + day * DAY, total, Validity.VALID) for day, total in ((-1, 18), (1, 6), (8, 9))]
     >>> course = CourseRecord((Dose("d", start),), forms, ends_at=None)
-    >>> found = course_outcome(get_instrument("phq-9"), course, start + 30 * DAY)
+    >>> found = course_outcome(get_instrument("phq-9"), course, course_baseline(course), start + 30 * DAY)
     >>> [(look.presence.value, look.total, look.judged) for look in found.looks[:4]]
     [('observed', 6, False), ('observed', 9, True), ('missed', None, False), ('not_yet_due', None, False)]
     >>> found.looks[0].findings[0].value, found.looks[1].findings[0].value, found.looks[2].findings[0].value
     ('unknown', 'met', 'unknown')
     """
-    if not course.doses:
-        raise ValueError("a course of a cohort begins with a dose")
     first = min(instant(dose.started_at) for dose in course.doses)
     everything = in_time_order(course.points)
     own = _own(everything, course.ends_at)
-    baseline = choose_baseline(own, BaselineRule.PRE_TREATMENT, first_dose_at=first)
     before = baseline.point.total if isinstance(baseline, Baseline) else None
     last = durability(own, baseline, course.doses, instrument) if before is not None else None
     return CourseOutcome(

@@ -115,7 +115,7 @@ def cohort_outcomes(courses: Sequence[CourseOutcome], level: float = LEVEL) -> C
     Source: each part names its own; STROBE items 13 and 16 (von Elm 2007, PLoS Med 4:e296) for what is told.
 
     >>> from datetime import UTC, datetime
-    >>> from app.scoring.cohort_course import CourseRecord, course_outcome
+    >>> from app.scoring.cohort_course import CourseRecord, course_baseline, course_outcome
     >>> from app.scoring.model import Point, Validity
     >>> from app.scoring.registry import get_instrument
     >>> from app.scoring.timeline import DAY
@@ -124,7 +124,7 @@ def cohort_outcomes(courses: Sequence[CourseOutcome], level: float = LEVEL) -> C
     >>> def course(*forms):
     ...     points = [Point(str(day), start + day * DAY, total, Validity.VALID) for day, total in forms]
     ...     record = CourseRecord((Dose("d", start),), points, ends_at=None)
-    ...     return course_outcome(get_instrument("phq-9"), record, start + 20 * DAY)
+    ...     return course_outcome(get_instrument("phq-9"), record, course_baseline(record), start + 20 * DAY)
     >>> found = cohort_outcomes([course((-1, 18), (8, 9)), course((-1, 20), (8, 16)), course((-1, 15))])
     >>> week_1 = found.time_points[1]
     >>> week_1.due, week_1.judged, week_1.change.mean, week_1.tallies[Outcome.RESPONSE]

@@ -23,6 +23,7 @@ from app.scoring.cohort_course import (
     CourseRecord,
     Traits,
     band_of,
+    course_baseline,
     course_outcome,
     severity_group,
 )
@@ -30,7 +31,8 @@ from app.scoring.cohort_outcomes import CohortRecord, EventCount
 from app.scoring.episode import Episode, stretch
 from app.scoring.model import Instrument, Point, Validity
 from app.scoring.nhs import FirstLast, first_and_last
-from app.scoring.treatment import BaselineRule, Dose, choose_baseline
+from app.scoring.timeline import InTimeOrder, in_time_order
+from app.scoring.treatment import Baseline, Dose, NoBaseline
 from app.services.histories import History
 from app.services.patient_records import COUNTS, whole
 
@@ -200,9 +202,10 @@ def _judged(
     found = []
     for course in courses:
         record = _record(question, course, forms.get(course.patient_id, {}))
-        traits = _traits(question.instrument, course, record)
+        baseline = course_baseline(record)
+        traits = _traits(question.instrument, course, baseline)
         is_in = question.only.admits(traits)
-        outcome = course_outcome(question.instrument, record, question.as_of) if is_in else None
+        outcome = course_outcome(question.instrument, record, baseline, question.as_of) if is_in else None
         found.append((traits, course.episode, outcome))
     return found
 
@@ -224,25 +227,24 @@ def _record(question: _Question, course: _Course, forms: Mapping[str, Any]) -> C
     )
 
 
-def _points(row: Any, begins_at: datetime) -> tuple[Point, ...]:
+def _points(row: Any, begins_at: datetime) -> InTimeOrder:
     """Named by their place, which is that of time and id: nobody asks here which form it was."""
     timed = () if row is None else zip(row["times"], row["totals"], strict=True)
-    return tuple(
+    return in_time_order(
         Point(f"{place:06}", at, whole(total), Validity.VALID)
         for place, (at, total) in enumerate(timed)
         if at >= begins_at
     )
 
 
-def _traits(instrument: Instrument, course: _Course, record: CourseRecord) -> Traits:
-    first_dose_at = record.doses[0].started_at
-    baseline = choose_baseline(record.points, BaselineRule.PRE_TREATMENT, first_dose_at=first_dose_at)
+def _traits(instrument: Instrument, course: _Course, baseline: Baseline | NoBaseline) -> Traits:
+    doses = course.episode.doses
     return Traits(
-        month=_month(first_dose_at),
+        month=_month(doses[0].started_at),
         modality=course.modality,
         route=course.route,
         dose_band=band_of(course.dose_mg, DOSE_BANDS),
-        doses=band_of(len(record.doses), DOSE_COUNTS),
+        doses=band_of(len(doses), DOSE_COUNTS),
         severity=severity_group(instrument, baseline),
     )
 

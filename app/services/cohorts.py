@@ -5,6 +5,7 @@ would bear other noise, or show who came in between. Researchers have a budget b
 apart are not both answered to them.
 """
 
+import asyncio
 import json
 import secrets
 from collections import Counter
@@ -75,7 +76,9 @@ async def get_outcomes(database: Database, actor: Actor, request: CohortRequest)
             return CohortAnswer.model_validate(kept.answer)
     async with _whole_clinic(database, actor) as connection:
         found = await read_cohort(connection, actor.clinic_id, instrument, request.only, now)
-    return await _answered(database, actor, question, found)
+    # Made before it is known whether it may be told: then nobody waits for it.
+    answer = await asyncio.to_thread(cohort_answer, instrument, request.only, found.record, question.text.encode())
+    return await _decided(database, actor, question, found, answer)
 
 
 def _whole_clinic(database: Database, actor: Actor) -> AbstractAsyncContextManager[asyncpg.Connection]:
@@ -86,7 +89,9 @@ def _whole_clinic(database: Database, actor: Actor) -> AbstractAsyncContextManag
     return database.connection(actor.clinic_id)
 
 
-async def _answered(database: Database, actor: Actor, question: _Question, found: ReadCohort) -> CohortAnswer:
+async def _decided(
+    database: Database, actor: Actor, question: _Question, found: ReadCohort, answer: CohortAnswer
+) -> CohortAnswer:
     """Decided and written down by one after the other in a clinic; a refusal is committed before it is told."""
     people, now = len(found.record.courses), found.record.as_of
     async with database.session(actor.clinic_id) as session:
@@ -99,7 +104,6 @@ async def _answered(database: Database, actor: Actor, question: _Question, found
             return CohortAnswer.model_validate(kept.answer)
         refusal, free_at = await _refusal(session, actor, question, found, nearest)
         if refusal is None:
-            answer = cohort_answer(question.instrument, question.only, found.record, question.text.encode())
             told = answer.model_dump(mode="json")
             _write_down(session, actor, question, key, people, now, decision="answered", answer=told)
             return answer

@@ -27,6 +27,7 @@ from app.scoring.cohort_course import (
     Presence,
     Traits,
     band_of,
+    course_baseline,
     course_outcome,
 )
 from app.scoring.cohort_outcomes import CohortOutcomes, Tally, cohort_outcomes, of_observed, of_treated
@@ -57,10 +58,14 @@ def record(forms: Forms, doses: Sequence[float] = (0,), ends_on: float | None = 
     return CourseRecord(given_doses, points(forms), None if ends_on is None else START + ends_on * DAY)
 
 
+def judged(course: CourseRecord, as_of: datetime = LATER) -> CourseOutcome:
+    return course_outcome(PHQ_9, course, course_baseline(course), as_of)
+
+
 def outcome(
     forms: Forms, doses: Sequence[float] = (0,), ends_on: float | None = None, until: float = 400
 ) -> CourseOutcome:
-    return course_outcome(PHQ_9, record(forms, doses, ends_on), START + until * DAY)
+    return judged(record(forms, doses, ends_on), START + until * DAY)
 
 
 PLACES = {point.code: place for place, point in enumerate(TIME_POINTS)}
@@ -94,7 +99,7 @@ def test_time_points_do_not_overlap() -> None:
 def test_a_course_without_a_dose_is_none() -> None:
     """The cohort begins with the first dose."""
     with pytest.raises(ValueError, match="begins with a dose"):
-        course_outcome(PHQ_9, CourseRecord((), (), None), LATER)
+        course_baseline(CourseRecord((), (), None))
 
 
 def test_the_day_after_a_dose_a_two_week_form_judges_nothing() -> None:
@@ -166,7 +171,7 @@ def test_presence_is_that_of_expected_and_observed(given_forms: Forms, until: fl
 def test_response_and_effects_are_those_of_a_trajectory(given_forms: Forms, more_doses: list[float]) -> None:
     """What one patient's page says is what counts in a cohort."""
     course = record(given_forms, (0, *more_doses))
-    found = course_outcome(WEEKLY, course, LATER)
+    found = course_outcome(WEEKLY, course, course_baseline(course), LATER)
     baseline = choose_baseline(course.points, BaselineRule.PRE_TREATMENT, first_dose_at=START)
     spell = durability(course.points, baseline, course.doses, WEEKLY).response
     assert found.response_days == (None if spell.first_at is None else (spell.days_sustained, not spell.censored))
@@ -184,8 +189,8 @@ def test_only_finished_courses_are_paired() -> None:
     base = record([(-1, 18), (40, 4)])
     done = replace(base, closed=True, contacts=2, companions={"gad-7": FirstLast(12, 3)})
     for course in (base, replace(done, closed=False), replace(done, contacts=1)):
-        assert course_outcome(PHQ_9, course, LATER).pairs == ()
-    assert [pair.recovery for pair in course_outcome(PHQ_9, done, LATER).pairs] == [True, None]
+        assert judged(course).pairs == ()
+    assert [pair.recovery for pair in judged(done).pairs] == [True, None]
 
 
 # --- Groups -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.db import Database
-from app.scoring.cohort_course import CohortFilter, CourseOutcome, CourseRecord, course_outcome
+from app.scoring.cohort_course import CohortFilter, CourseOutcome, CourseRecord, course_baseline, course_outcome
 from app.scoring.model import Point, Validity
 from app.scoring.nhs import first_and_last
 from app.scoring.registry import get_instrument
@@ -42,7 +42,7 @@ def expected(one: Invented, as_of: datetime = AS_OF) -> CourseOutcome:
         contacts=len(one.doses) + (one.preparations > 0),
         companions={"gad-7": first_and_last(in_course)} if in_course else {},
     )
-    return course_outcome(PHQ_9, record, as_of)
+    return course_outcome(PHQ_9, record, course_baseline(record), as_of)
 
 
 async def read(
