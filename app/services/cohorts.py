@@ -65,19 +65,36 @@ class _Question:
         return canonical(of | asdict(self.only)).decode()
 
 
+# Seconds of a processor and a connection of the pool: check-ins must not wait for several of these.
+_ONE_AT_A_TIME: Final = asyncio.Lock()
+
+
 async def get_outcomes(database: Database, actor: Actor, request: CohortRequest) -> CohortAnswer:
     instrument = known_instrument(request.instrument, "query/instrument")
     _refuse_nonsense(request.only, instrument)
     question = _Question(instrument, request.only)
+    if answer := await _repeated(database, actor, question):
+        return answer
+    async with _ONE_AT_A_TIME:
+        return await _repeated(database, actor, question) or await _made(database, actor, question)
+
+
+async def _repeated(database: Database, actor: Actor, question: _Question) -> CohortAnswer | None:
     now = datetime.now(UTC)
     async with database.session(actor.clinic_id) as session:
-        if (kept := await _kept_answer(session, actor, question)) and kept.asked_at > now - _period(actor):
-            _write_down(session, actor, question, kept.key, kept.persons, now, decision="repeated")
-            return CohortAnswer.model_validate(kept.answer)
+        kept = await _kept_answer(session, actor, question)
+        if kept is None or kept.asked_at <= now - _period(actor):
+            return None
+        _write_down(session, actor, question, kept.key, kept.persons, now, decision="repeated")
+        return CohortAnswer.model_validate(kept.answer)
+
+
+async def _made(database: Database, actor: Actor, question: _Question) -> CohortAnswer:
+    only, instrument = question.only, question.instrument
     async with _whole_clinic(database, actor) as connection:
-        found = await read_cohort(connection, actor.clinic_id, instrument, request.only, now)
-    # Made before it is known whether it may be told: then nobody waits for it.
-    answer = await asyncio.to_thread(cohort_answer, instrument, request.only, found.record, question.text.encode())
+        found = await read_cohort(connection, actor.clinic_id, instrument, only, datetime.now(UTC))
+    # Before it is known whether it may be told: then nobody waits for it.
+    answer = await asyncio.to_thread(cohort_answer, instrument, only, found.record, question.text.encode())
     return await _decided(database, actor, question, found, answer)
 
 

@@ -1,6 +1,9 @@
 """Outcomes of cohorts over HTTP: anonymous, wrong role, other clinic, invalid, valid, asked again."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
+from random import Random
 from typing import Any
 
 import httpx2
@@ -15,7 +18,7 @@ from app.tables import Clinic
 from tests.api.conftest import PatientApi
 from tests.api.test_openapi import declared_faults
 from tests.api.treatment import assert_refused, events
-from tests.cohort_clinic import START, Invented, settle
+from tests.cohort_clinic import START, Invented, invented, settle
 from tests.conftest import Api, client
 
 pytestmark = pytest.mark.anyio
@@ -211,6 +214,55 @@ async def test_neighbours_are_not_both_answered(database: Database, clinic: Clin
     assert (await researcher.http.get(PATH, params=PHQ_9 | {"route": "oral"})).status_code == 422
     by_vein = await ask(researcher, route="intravenous")
     assert by_vein["cohort"]["route"] == "intravenous"
+
+
+async def test_no_two_answers_lie_a_few_persons_apart(
+    database: Database, clinic: Clinic, researcher: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked in whatever order, by every choice there is: subtraction leaves eleven at least."""
+    monkeypatch.setattr(cohorts, "QUESTIONS", 1_000)
+    people = [invented(number) for number in range(90)]
+    await settle(database, clinic.clinic_id, people)
+    choices = [
+        *({"route": route} for route in ("intravenous", "sublingual")),
+        *({"dose_band": band} for band in ("under_50_mg", "50_to_149_mg", "150_mg_or_more")),
+        *({"first_dose_from": month} for month in ("2026-01", "2026-02", "2026-03")),
+        *({"first_dose_to": month} for month in ("2026-02", "2026-04", "2026-05")),
+    ]
+    pairs = (one | other for one, other in combinations(choices, 2) if not one.keys() & other.keys())
+    asked = [{}, *choices, *pairs]
+    shuffle = Random(7)  # noqa: S311  # an order, no secret
+    shuffle.shuffle(asked)
+    told = []
+    for query in asked:
+        answer = await researcher.http.get(PATH, params=PHQ_9 | query)
+        assert answer.status_code in {200, 422}, answer.text
+        if answer.status_code == 200:
+            told.append({number for number, one in enumerate(people) if is_in(one, answer.json()["cohort"])})
+    assert len(told) >= 4
+    assert min(len(one ^ other) for one, other in combinations(told, 2)) >= 11
+
+
+def is_in(one: Invented, chosen: dict[str, Any]) -> bool:
+    month = f"{one.first_dose_at:%Y-%m}"
+    bands = {"under_50_mg": one.dose_mg < 50, "150_mg_or_more": one.dose_mg >= 150}
+    return all(
+        (
+            chosen["route"] in {None, one.route},
+            chosen["dose_band"] is None or bands.get(chosen["dose_band"], 50 <= one.dose_mg < 150),
+            (chosen["first_dose_from"] or "") <= month <= (chosen["first_dose_to"] or "9999"),
+        )
+    )
+
+
+async def test_twins_get_one_answer(researcher: Api, database: Database, clinic: Clinic) -> None:
+    """Asked at the same moment, it is made once."""
+    await settle(database, clinic.clinic_id, [somebody(number) for number in range(40)])
+    answers = await asyncio.gather(*(researcher.http.get(PATH, params=PHQ_9) for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert len({answer.content for answer in answers}) == 1
+    asked = [action for action, *_ in await events(database, researcher)]
+    assert sorted(asked) == ["cohort.answered", *["cohort.repeated"] * 4]
 
 
 @pytest.mark.usefixtures("sixty")
