@@ -64,7 +64,7 @@ async def get_cohort_picture(
     request: Annotated[CohortRequest, Depends(_request)],
     picture: Annotated[
         Picture, Query(description="Mean trajectory, survival of response with numbers at risk, or who was lost.")
-    ],
+    ] = "mean",
 ) -> Response:
     """Scalable, readable in grey, described in words for screen readers; from the figures as they were told."""
     answer = await cohorts.get_outcomes(database, actor, request)
