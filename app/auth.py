@@ -1,8 +1,8 @@
 """Who is calling, and what each role may do.
 
 A token is `tmk_<clinic id and token id>_<secret>`, that of a check-in link begins with `tml_`. It names its clinic so
-that even the look-up of the token runs under that clinic's row-level security; only the SHA-256 of the 256-bit secret
-is stored.
+that even the look-up of the token runs under that clinic's row-level security; of the 256-bit secret only
+a hash keyed by the clinic is stored.
 """
 
 import base64
@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from app.crypto import keyed_hash
 from app.errors import ForbiddenError, UnauthenticatedError
 
 _SECRET_BYTES: Final = 32
@@ -68,11 +69,23 @@ class Permission(StrEnum):
     ANSWER_BY_LINK = "check-ins:answer"
     READ_WEBHOOKS = "webhooks:read"
     WRITE_WEBHOOKS = "webhooks:write"
+    READ_CARE_TEAMS = "care-teams:read"
+    WRITE_CARE_TEAMS = "care-teams:write"
+    OPEN_EMERGENCY_ACCESS = "emergency-accesses:open"
+    READ_EMERGENCY_ACCESSES = "emergency-accesses:read"
+    END_EMERGENCY_ACCESS = "emergency-accesses:end"
     READ_AUDIT = "audit:read"
     READ_ACCESSES = "accesses:read"
+    ERASE_PATIENTS = "patients:erase"
+    READ_ERASURES = "erasures:read"
+    READ_EVERYTHING = "everything:read"
+    READ_CONSENTS = "consents:read"
+    WRITE_CONSENTS = "consents:write"
+    WITHDRAW_CONSENTS = "consents:withdraw"
 
 
 _CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
+SEES_PATIENTS: Final = _CARE  # all other roles see one, or none
 _STAFF: Final = frozenset({Role.ADMIN, Role.CLINICIAN})
 _ADMIN: Final = frozenset({Role.ADMIN})
 _CARE_AND_SELF: Final = _CARE | {Role.PATIENT}
@@ -102,9 +115,45 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.ANSWER_BY_LINK: frozenset({Role.LINK}),
     Permission.READ_WEBHOOKS: _ADMIN,
     Permission.WRITE_WEBHOOKS: _ADMIN,
+    Permission.READ_CARE_TEAMS: _ADMIN,
+    Permission.WRITE_CARE_TEAMS: _ADMIN,
+    Permission.OPEN_EMERGENCY_ACCESS: frozenset({Role.CLINICIAN}),
+    Permission.READ_EMERGENCY_ACCESSES: _STAFF,
+    Permission.END_EMERGENCY_ACCESS: _STAFF,
     Permission.READ_AUDIT: _ADMIN,
     Permission.READ_ACCESSES: _STAFF | {Role.PATIENT},
+    Permission.ERASE_PATIENTS: _ADMIN,
+    Permission.READ_ERASURES: _ADMIN,
+    Permission.READ_EVERYTHING: _STAFF | {Role.PATIENT},
+    Permission.READ_CONSENTS: _STAFF | {Role.PATIENT},
+    Permission.WRITE_CONSENTS: _STAFF,
+    Permission.WITHDRAW_CONSENTS: _STAFF | {Role.PATIENT},
 }
+
+
+class Purpose(StrEnum):
+    """Why somebody looks or writes, as they say themselves: HL7's general purposes of use, spelt out."""
+
+    TREATMENT = "treatment"
+    PAYMENT = "payment"
+    OPERATIONS = "operations"
+    PATIENT_REQUEST = "patient_request"
+    RESEARCH = "research"
+    PUBLIC_HEALTH = "public_health"
+    LEGAL = "legal"
+    EMERGENCY = "emergency"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from and why, for the trail; all None on the command line and in the worker."""
+
+    address: str | None = None  # of an IPv6 household its network
+    request_id: UUID | None = None
+    purpose: Purpose | None = None
+
+
+NOWHERE: Final = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +164,17 @@ class Actor:
     token_id: UUID
     role: Role
     patient_id: UUID | None = None
+    hidden: frozenset[UUID] = frozenset()  # restricted patients of other care teams
+    emergencies: tuple[tuple[UUID, UUID], ...] = ()  # restricted patients in view all the same, each with the access
+    origin: Origin = NOWHERE
+
+    def sees(self, patient_id: UUID) -> bool:
+        """Whether this patient of the clinic is there for this caller. Postgres asks the same of each row."""
+        return patient_id not in self.hidden if self.role in SEES_PATIENTS else patient_id == self.patient_id
+
+    def emergency_about(self, *patient_ids: UUID | None) -> UUID | None:
+        """The emergency access by which this caller sees one of these patients, if it is by one."""
+        return next((access for patient, access in self.emergencies if patient in patient_ids), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +186,14 @@ class TokenParts:
     secret: bytes
     kind: TokenKind
 
-    def matches(self, secret_hash: bytes) -> bool:
-        return hmac.compare_digest(hash_secret(self.secret), secret_hash)
+    def matches(self, secret_hash: bytes, key: bytes) -> bool:
+        return hmac.compare_digest(hash_secret(self.secret, key), secret_hash)
 
 
 def new_token(clinic_id: UUID, token_id: UUID, kind: TokenKind = TokenKind.API) -> tuple[str, bytes]:
-    """A fresh token for its holder, and the hash to store."""
+    """A fresh token for its holder, and the secret in it, to be stored as a hash."""
     secret = secrets.token_bytes(_SECRET_BYTES)
-    return f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", hash_secret(secret)
+    return f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", secret
 
 
 def parse_token(token: str) -> TokenParts:
@@ -144,9 +204,9 @@ def parse_token(token: str) -> TokenParts:
     return TokenParts(UUID(bytes=ids[:16]), UUID(bytes=ids[16:]), secret, TokenKind(prefix))
 
 
-def hash_secret(secret: bytes) -> bytes:
+def hash_secret(secret: bytes, key: bytes) -> bytes:
     """No slow hash: the secret is 256 random bits, there is nothing to guess."""
-    return hashlib.sha256(secret).digest()
+    return keyed_hash(key, hashlib.sha256(secret).digest())
 
 
 def require(actor: Actor, permission: Permission) -> None:

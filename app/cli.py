@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
 import sys
-import traceback
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from app import demo, migrate
+from app import demo, logs, metrics, migrate
 from app.auth import Role
 from app.cli_audit import audit_cli
 from app.cli_caseload import show_alerts, show_caseload, show_due
@@ -27,16 +28,23 @@ from app.cli_database import (
     database_told_plainly,
     migrate_plainly,
     run_with_database,
+    settings_of_command,
     with_open_database,
 )
+from app.cli_erasures import erasures_cli
 from app.cli_import import import_forms
+from app.cli_keys import keys_cli
 from app.cli_worker import work, worker_beside
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgresError
+from app.erasure_file import read_ledger
 from app.errors import AppError, InvalidError
+from app.logs import places
 from app.scoring import ResponseError, UnknownInstrumentError, all_instruments, get_instrument, score
 from app.scoring.model import Instrument
 from app.services import clinics
+from app.services.data_keys import check_keys
+from app.services.erasure_ledger import replay
 from app.settings import Settings
 
 cli = typer.Typer(
@@ -47,12 +55,15 @@ token_cli = typer.Typer(help="Tokens that let programs and people in.", no_args_
 cli.add_typer(clinic_cli, name="clinic")
 cli.add_typer(token_cli, name="token")
 cli.add_typer(audit_cli, name="audit")
+cli.add_typer(keys_cli, name="keys")
+cli.add_typer(erasures_cli, name="erasures")
 cli.command("import")(import_forms)
 cli.command("caseload")(show_caseload)
 cli.command("due")(show_due)
 cli.command("alerts")(show_alerts)
 cli.command("worker")(work)
 
+log = logging.getLogger("tidemark")
 out = Console()
 err = Console(stderr=True)
 
@@ -69,7 +80,7 @@ def serve(
 ) -> None:
     """Serve the API. Without TIDEMARK_DATABASE_URL a private Postgres is started and stopped with it."""
     refuse_taken_port(host, port)
-    with database_addresses(Settings()) as addresses:
+    with database_addresses(settings_of_command()) as addresses:
         listen(addresses, host, port, workers, beside=worker)
 
 
@@ -79,12 +90,14 @@ def run_demo(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")] = 8000,
 ) -> None:
     """Load a synthetic clinic, print what to try, and serve it until interrupted. No real patients."""
-    settings = Settings()
+    settings = settings_of_command()
     if settings.database_url is not None:
         raise InvalidError("The demo brings its own Postgres: unset TIDEMARK_DATABASE_URL.")
     refuse_taken_port(host, port)
     with database_addresses(settings) as addresses:
-        asyncio.run(demo.prepare(addresses.runtime, settings, addresses.data_dir, out, f"http://{host}:{port}"))
+        told = f"http://{host}:{port}"
+        asyncio.run(demo.prepare(addresses.runtime, addresses.settings, addresses.data_dir, out, told))
+        os.environ.setdefault("TIDEMARK_LOG_LEVEL", "warning")  # or requests would push away what was just printed
         listen(addresses, host, port, workers=1, beside=True)
 
 
@@ -101,13 +114,22 @@ def refuse_taken_port(host: str, port: int) -> None:
 
 
 def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: bool) -> None:
-    """Worker processes learn the address from the environment, where other users cannot read it."""
+    """Worker processes learn address and keys from the environment, where other users cannot read it."""
     os.environ["TIDEMARK_DATABASE_URL"] = addresses.runtime
+    if addresses.settings.master_keys is not None:
+        os.environ["TIDEMARK_MASTER_KEYS"] = addresses.settings.master_keys.get_secret_value()
     with database_told_plainly():
-        faults = asyncio.run(with_open_database(addresses.runtime, Settings(), Database.runtime_role_faults))
+        faults = asyncio.run(with_open_database(addresses, Database.runtime_role_faults))
+        asyncio.run(with_open_database(addresses, check_keys))
     refuse_unsafe_role(faults)
+    if addresses.settings.erasure_ledger is not None:
+        os.environ["TIDEMARK_ERASURE_LEDGER"] = str(addresses.settings.erasure_ledger)
+        erase_again(addresses, addresses.settings.erasure_ledger)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what uvicorn passes on when it has come to rest
-    with worker_beside() if beside else nullcontext():
+    logs.set_up(Settings())
+    logs.guard_process()
+    log.info("serving", {"host": host, "port": port, "workers": workers})
+    with metrics.shared_by(workers), worker_beside() if beside else nullcontext():
         uvicorn.run(
             "app.worker:application",
             factory=True,
@@ -116,11 +138,22 @@ def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: 
             workers=workers,
             http="app.http_protocol:BoundedProtocol",
             access_log=False,
-            log_level="warning",
+            log_config=None,  # its records are written like all others
             server_header=False,
             proxy_headers=False,  # the application itself decides whom it believes
             timeout_graceful_shutdown=10,
         )
+
+
+def erase_again(addresses: Addresses, ledger: Path) -> None:
+    """Before anybody is answered: a restored backup must not show whom it has brought back."""
+    entries = read_ledger(ledger)
+    if not entries:
+        return
+    with database_told_plainly():
+        done = asyncio.run(with_open_database(addresses, lambda database: replay(database, entries)))
+    for entry in done.erased:
+        err.print(f"tidemark: erased again: patient {entry.patient_id} of clinic {entry.clinic_id}", markup=False)
 
 
 def refuse_unsafe_role(faults: list[str]) -> None:
@@ -134,8 +167,8 @@ def refuse_unsafe_role(faults: list[str]) -> None:
 @cli.command("migrate")
 def migrate_database() -> None:
     """Bring the database to the newest revision, as its owner."""
-    with database_addresses(Settings()) as addresses:
-        migrate_plainly(addresses.owner)
+    with database_addresses(settings_of_command()) as addresses:
+        migrate_plainly(addresses.owner, addresses.settings)
     out.print(f"The database is at revision {migrate.head_revision()}.")
 
 
@@ -254,9 +287,8 @@ def main() -> None:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:  # noqa: BLE001  # class and places, never the message: it may quote a patient's row
-        places = (f"{frame.filename}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__)))
-        fail(f"a defect, please report it: {type(error).__qualname__} at {' < '.join(places)}")
+    except Exception as error:  # noqa: BLE001  # never the message: it may quote a patient's row
+        fail(f"a defect, please report it: {type(error).__qualname__} at {places(error.__traceback__)}")
 
 
 def fail(message: str, exit_code: int = 1) -> NoReturn:

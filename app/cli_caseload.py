@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.audit import record_read
 from app.cli_database import run_with_database
 from app.db import Database
 from app.errors import InvalidError
@@ -162,7 +163,9 @@ def show_alerts(
         actor = await get_operator(database, clinic)
         async with database.session(clinic) as session:
             found = await find_alerts(session, actor, wanted, page)
-        rows, following = cut(found, page, lambda one: Position(one.row.raised_at, one.row.id))
+            rows, following = cut(found, page, lambda one: Position(one.row.raised_at, one.row.id))
+            patients = [one.row.patient_id for one in rows]
+            await record_read(session, actor, "alert.list", of=patients, rows=len(rows), asked=wanted)
         data = [listed(one.row, one.answered_at) for one in rows]
         names = await find_references(database, actor, (row.patient_id for row in data))
         return AlertPage(data=data, next_cursor=following, note=NOTE), names

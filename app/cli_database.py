@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -15,15 +16,18 @@ from pydantic import SecretStr
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine import make_url
 
-from app import migrate
+from app import logs, migrate
+from app.crypto import new_master_key
 from app.db import RUNTIME_ROLE, Database
 from app.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
 from app.errors import InvalidError, UnavailableError
+from app.logs import trouble
 from app.settings import Settings
 
 T = TypeVar("T")
 log = logging.getLogger("tidemark")
 
+ERASURE_LEDGER: Final = "erasures.ndjson"  # beside the private Postgres, so that copying that alone leaves it
 LOOK_SECONDS: Final = 0.5  # between two looks at the private Postgres
 
 _ADVICE: Final = {
@@ -42,6 +46,15 @@ class Addresses:
     owner: str
     runtime: str
     data_dir: Path
+    settings: Settings  # with those of the private Postgres, if it is that one
+
+
+def settings_of_command() -> Settings:
+    """Read once for a command. Raises InvalidError for secrets that protect nothing."""
+    settings = Settings()
+    logs.set_up(settings)
+    settings.refuse_weak_secrets()
+    return settings
 
 
 @contextmanager
@@ -50,21 +63,41 @@ def database_addresses(settings: Settings) -> Iterator[Addresses]:
     if settings.database_url is not None:
         runtime = _address(settings.database_url, "TIDEMARK_DATABASE_URL")
         owner = _address(settings.owner_database_url or settings.database_url, "TIDEMARK_OWNER_DATABASE_URL")
-        yield Addresses(owner, runtime, settings.data_dir)
+        yield Addresses(owner, runtime, settings.data_dir, settings)
         return
     chosen = "data_dir" in settings.model_fields_set
     data_dir = settings.data_dir if chosen else default_data_dir(settings.data_dir, run_as=settings.pg_run_as)
     with EmbeddedPostgres(data_dir, bin_dir=settings.pg_bin, run_as=settings.pg_run_as) as server:
-        migrate_plainly(server.address.owner_url)
+        own = {
+            "master_keys": settings.master_keys or _own_master_key(data_dir),
+            "erasure_ledger": settings.erasure_ledger or data_dir / ERASURE_LEDGER,
+        }
+        settings = settings.model_copy(update=own)
+        migrate_plainly(server.address.owner_url, settings)
         with _kept_running(server):
-            yield Addresses(server.address.owner_url, server.address.runtime_url, data_dir)
+            yield Addresses(server.address.owner_url, server.address.runtime_url, data_dir, settings)
 
 
-def migrate_plainly(owner_url: str) -> None:
+def _own_master_key(data_dir: Path) -> SecretStr:
+    """Of the private Postgres: in a file beside its data, for its owner's eyes alone."""
+    file = data_dir / "master.key"
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return SecretStr(file.read_text(encoding="ascii").strip())
+    with os.fdopen(descriptor, "w", encoding="ascii") as new:
+        key = new_master_key()
+        new.write(key + "\n")
+        new.flush()
+        os.fsync(new.fileno())
+    return SecretStr(key)
+
+
+def migrate_plainly(owner_url: str, settings: Settings) -> None:
     """Migrates. Raises UnavailableError that says what is in the way."""
     with database_told_plainly():
         try:
-            migrate.upgrade(owner_url)
+            migrate.upgrade(owner_url, master_keys=settings.master_keys)
         except OSError as error:
             raise UnavailableError(f"The database does not answer: {error}") from error
         except CommandError:
@@ -75,13 +108,12 @@ def migrate_plainly(owner_url: str) -> None:
 
 def run_with_database(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
     """Runs one command's work on an open database."""
-    settings = Settings()
-    with database_addresses(settings) as addresses, database_told_plainly():
-        return asyncio.run(with_open_database(addresses.runtime, settings, work))
+    with database_addresses(settings_of_command()) as addresses, database_told_plainly():
+        return asyncio.run(with_open_database(addresses, work))
 
 
-async def with_open_database(url: str, settings: Settings, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
-    database = Database(url, settings)
+async def with_open_database(addresses: Addresses, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+    database = Database(addresses.runtime, addresses.settings)
     await database.open()
     try:
         return await work(database)
@@ -147,8 +179,8 @@ def _kept_running(server: EmbeddedPostgres) -> Iterator[None]:
 
 
 def _start_again(server: EmbeddedPostgres) -> None:
-    log.warning("the private Postgres is gone and is started again")
+    log.warning("postgres_started_again")
     try:
         server.start()
     except EmbeddedPostgresError as error:
-        log.error("the private Postgres could not be started again: %s", error)  # noqa: TRY400  # the line says all
+        log.error("postgres_not_started", trouble(error))  # noqa: TRY400  # its own log says why

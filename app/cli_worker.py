@@ -1,4 +1,4 @@
-"""`tidemark worker`: the trail's seal, reminders, missed check-ins, webhooks, in a process that answers nobody."""
+"""`tidemark worker`: the trail, the erasure ledger, reminders, missed check-ins, webhooks, and no answer to anybody."""
 
 import asyncio
 import logging
@@ -9,20 +9,23 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from app.cli_database import run_with_database
+from app.cli_database import database_addresses, database_told_plainly, settings_of_command, with_open_database
 from app.db import Database
 from app.delivery import Worker
+from app.erasure_file import LedgerKeeper
+from app.logs import guard_process
+from app.metrics import PLACE_VARIABLE
 from app.services.audit_chain import Sealer
 from app.services.derivation import rederive
-from app.settings import Settings
 from app.webhook_address import parse_internal_hosts
 from app.webhook_client import WebhookClient
 
-log = logging.getLogger("tidemark")
+log = logging.getLogger("tidemark.worker")
 
 PAUSE_SECONDS: Final = 5.0  # before a worker that ended by itself is started again
 STOP_SECONDS: Final = 20.0  # above what an attempt under way can take
@@ -37,18 +40,21 @@ def work(
     beside: Annotated[bool, typer.Option("--beside", hidden=True, help="End when standard input does.")] = False,
 ) -> None:
     """Seal the trail, write reminders, notice missed check-ins, deliver webhooks. Several may run at once."""
-    settings = Settings()
+    settings = settings_of_command()
+    guard_process()
 
-    async def run(database: Database) -> None:
+    async def run(database: Database, erasure_ledger: Path | None) -> None:
         stop = _stop_on_signals()
         if beside:
             _stop_with_input(stop)
         hosts = parse_internal_hosts(settings.webhook_internal_hosts)
         async with WebhookClient(hosts, settings.webhook_ca_file) as client:
-            worker = Worker(database, client, rederive, Sealer(database), stop)
+            keeper = None if erasure_ledger is None else LedgerKeeper(database, erasure_ledger)
+            worker = Worker(database, client, rederive, Sealer(database), stop, keeper)
             await (worker.run_once() if once else worker.run(interval_seconds))
 
-    run_with_database(run)
+    with database_addresses(settings) as found, database_told_plainly():
+        asyncio.run(with_open_database(found, lambda database: run(database, found.settings.erasure_ledger)))
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -85,7 +91,7 @@ def worker_beside() -> Iterator[None]:
                 pass
             _end(process)
             if not leaving.is_set():
-                log.warning("the worker is gone and is started again")
+                log.warning("worker_started_again")
                 leaving.wait(PAUSE_SECONDS)
 
     keeper = threading.Thread(target=keep, name="tidemark-worker-keeper", daemon=True)
@@ -98,7 +104,9 @@ def worker_beside() -> Iterator[None]:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE)
+    """Its counts are its own: those of `/metrics` are of the processes that answer."""
+    environment = {name: value for name, value in os.environ.items() if name != PLACE_VARIABLE}
+    return subprocess.Popen([sys.executable, "-m", "app", "worker", "--beside"], stdin=subprocess.PIPE, env=environment)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

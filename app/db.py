@@ -1,9 +1,13 @@
 """The only place that opens or commits a transaction, and the only one that says whom it is for.
 
 Two pools on one database: raw asyncpg for the hot paths, SQLAlchemy for the rest. Both log in as the runtime role,
-which owns nothing and bypasses nothing, and both bind the clinic to the transaction, never to the connection.
+which owns nothing and bypasses nothing, and both bind whom it is for to the transaction, never to the connection.
+
+A transaction of a request is its caller's: it is given the actor. One that is given a clinic's id is the system's own,
+and sees all of that clinic: a test counts who may.
 """
 
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
@@ -15,13 +19,23 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
-from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.errors import UnavailableError
+from app import metrics
+from app.auth import SEES_PATIENTS, Actor
+from app.crypto import KeyRing, MasterKeys
+from app.errors import InvalidError, NotFoundError, UnavailableError
 from app.settings import Settings
 
 RUNTIME_ROLE: Final = "tidemark_runtime"
+
+# Of which patient a transaction sees rows, where no single one is meant. They are UUIDs, which no patient has, so that
+# a policy that knows of neither shows nothing.
+NO_PATIENT: Final = UUID(int=0)
+NOT_HIDDEN: Final = UUID(int=2**128 - 1)  # all but those named in `app.hidden_patients`
+
+Whom = Actor | UUID  # who asks; or the clinic for which the system itself works
 
 # What a wait may cure: lost connections, shutdowns, time limits, locks, full disks, too many connections, and tables
 # that the migration has yet to make.
@@ -36,6 +50,18 @@ class Database:
         self._settings = settings
         self._pool: asyncpg.Pool | None = None
         self._engine = _engine(url, settings)
+        self._keys: KeyRing | None = None
+
+    @property
+    def keys(self) -> KeyRing:
+        """What opens the texts that are sealed in it. Raises InvalidError without a master key."""
+        if self._keys is None:
+            if self._settings.master_keys is None:
+                raise InvalidError(
+                    "Set TIDEMARK_MASTER_KEYS: what names people is sealed with it. `tidemark keys new` makes one."
+                )
+            self._keys = KeyRing(MasterKeys.parse(self._settings.master_keys.get_secret_value()))
+        return self._keys
 
     @property
     def patience_seconds(self) -> float:
@@ -50,6 +76,8 @@ class Database:
             reset=_nothing_to_reset,
             **_hot_options(self._settings),
         )
+        metrics.HOT_POOL.open(self._settings.pool_size)
+        metrics.ORM_POOL.open(self._settings.orm_pool_size)
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -57,34 +85,31 @@ class Database:
             await self._pool.close()
 
     @asynccontextmanager
-    async def session(self, clinic_id: UUID, patient_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
-        """One transaction of one clinic, or of one of its patients, through SQLModel.
-
-        Committed on leaving, rolled back on an error.
-        """
-        info = {"clinic_id": clinic_id, "patient_id": patient_id}
+    async def session(self, whom: Whom) -> AsyncIterator[AsyncSession]:
+        """One transaction through SQLModel. Committed on leaving, rolled back on an error."""
+        info = {"binding": _binding(whom), "keys": self.keys}
         session = AsyncSession(self._engine, expire_on_commit=False, info=info)
         with _passing_troubles():
             async with session, session.begin():
                 yield session
 
     @asynccontextmanager
-    async def connection(self, clinic_id: UUID, patient_id: UUID | None = None) -> AsyncIterator[asyncpg.Connection]:
-        """One transaction of one clinic, or of one of its patients, on a raw connection."""
+    async def connection(self, whom: Whom) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction on a raw connection."""
         async with self._bare_connection() as connection, connection.transaction():
-            await connection.execute(_binding(clinic_id, patient_id))
+            await connection.execute("; ".join(_binding(whom)))
             yield connection
 
     @asynccontextmanager
-    async def locked(self, clinic_id: UUID, lock_keys: Iterable[int]) -> AsyncIterator[asyncpg.Connection]:
-        """One transaction of one clinic that holds these advisory locks, begun in a single round trip.
+    async def locked(self, whom: Whom, lock_keys: Iterable[int]) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction that holds these advisory locks, begun in a single round trip.
 
         What is read afterwards was written by whoever held them before.
         """
-        locks = "".join(f"; SELECT pg_advisory_xact_lock({key})" for key in sorted(set(lock_keys)))
+        locks = (f"SELECT pg_advisory_xact_lock({key})" for key in sorted(set(lock_keys)))
         async with self._bare_connection() as connection:
             try:
-                await connection.execute(f"BEGIN; {_binding(clinic_id, None)}{locks}")
+                await connection.execute("; ".join(["BEGIN", *_binding(whom), *locks]))
                 yield connection
             except BaseException:
                 if not connection.is_closed():
@@ -132,8 +157,13 @@ class Database:
         if self._pool is None:
             raise UnavailableError("The database is not open yet.")
         with _passing_troubles():
+            begun = time.perf_counter()
             async with self._pool.acquire(timeout=self._settings.pool_wait_seconds) as connection:
-                yield connection
+                metrics.HOT_POOL.take(time.perf_counter() - begun)
+                try:
+                    yield connection
+                finally:
+                    metrics.HOT_POOL.give_back()
 
 
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
@@ -142,12 +172,32 @@ async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
     return proxied.driver_connection
 
 
-def _binding(clinic_id: UUID, patient_id: UUID | None) -> str:
-    """Whom a transaction is for. UUIDs and nothing else are put into the statement."""
-    if not all(isinstance(id_, UUID) for id_ in (clinic_id, patient_id or clinic_id)):
-        raise TypeError("a transaction is for one clinic or one patient, named by UUIDs")
-    of_patient = "" if patient_id is None else f"; SET LOCAL app.patient_id = '{patient_id}'"
-    return f"SET LOCAL app.clinic_id = '{clinic_id}'{of_patient}"
+def ring_of(session: AsyncSession) -> KeyRing:
+    ring: KeyRing = session.info["keys"]
+    return ring
+
+
+def _binding(whom: Whom) -> list[str]:
+    """Whom a transaction is for, as statements."""
+    if isinstance(whom, Actor):
+        return [_set_local("clinic_id", whom.clinic_id), *_patients_in_view(whom)]
+    return [_set_local("clinic_id", whom)]
+
+
+def _patients_in_view(actor: Actor) -> Iterator[str]:
+    """Nothing is said of whoever may see all."""
+    if actor.role not in SEES_PATIENTS:
+        yield _set_local("patient_id", actor.patient_id or NO_PATIENT)
+    elif actor.hidden:
+        yield _set_local("patient_id", NOT_HIDDEN)
+        yield _set_local("hidden_patients", *actor.hidden)
+
+
+def _set_local(name: str, *ids: UUID) -> str:
+    """UUIDs and nothing else are put into a statement."""
+    if not all(isinstance(id_, UUID) for id_ in ids):
+        raise TypeError("a transaction is for a clinic and for patients, all named by UUIDs")
+    return f"SET LOCAL app.{name} = '{','.join(map(str, ids))}'"
 
 
 _ROLE_CHECK = """
@@ -158,9 +208,21 @@ FROM pg_roles r WHERE rolname = current_user
 """
 
 
+class _MeteredPool(AsyncAdaptedQueuePool):
+    def _do_get(self) -> ConnectionPoolEntry:
+        begun = time.perf_counter()
+        entry = super()._do_get()
+        metrics.ORM_POOL.take(time.perf_counter() - begun)
+        return entry
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        metrics.ORM_POOL.give_back()
+        super()._do_return_conn(record)
+
+
 def _engine(url: str, settings: Settings) -> AsyncEngine:
     options: dict[str, Any] = {"pool_size": settings.orm_pool_size, "max_overflow": 0}
-    options |= {"pool_timeout": settings.pool_wait_seconds, "poolclass": AsyncAdaptedQueuePool}
+    options |= {"pool_timeout": settings.pool_wait_seconds, "poolclass": _MeteredPool}
     connect = _connect_options(settings)
     if settings.database_pooler == "transaction":
         options = {"poolclass": NullPool}
@@ -205,8 +267,8 @@ async def _nothing_to_reset(_: asyncpg.Connection) -> None:
 
 
 @event.listens_for(Session, "after_begin")
-def _bind_clinic(session: Session, _: SessionTransaction, connection: Connection) -> None:
-    for setting in _binding(session.info["clinic_id"], session.info["patient_id"]).split("; "):
+def _bind(session: Session, _: SessionTransaction, connection: Connection) -> None:
+    for setting in session.info["binding"]:
         connection.exec_driver_sql(setting)  # one at a time, because the driver prepares what SQLAlchemy sends
 
 
@@ -229,8 +291,29 @@ def _passing_troubles() -> Iterator[None]:
         yield
     except _TROUBLES as error:
         if _is_passing(error):
+            metrics.count_trouble(_reason(error))
             raise UnavailableError("The database is busy or away. Try again in a moment.") from error
+        if _misses_patient(error):
+            raise NotFoundError("There is no such patient.") from error
         raise
+
+
+def _reason(error: BaseException | None) -> str:
+    match error:
+        case sa_exc.TimeoutError() | TimeoutError():
+            return "no_connection_in_time"
+        case sa_exc.DBAPIError():
+            return _reason(error.orig and (error.orig.__cause__ or error.orig))
+        case asyncpg.PostgresError():
+            return str(error.sqlstate or "unknown")
+        case _:
+            return "away"
+
+
+def _misses_patient(error: BaseException) -> bool:
+    """Whether something was written about a patient who was erased after the writer had looked."""
+    cause = error.orig and error.orig.__cause__ if isinstance(error, sa_exc.DBAPIError) else error
+    return isinstance(cause, asyncpg.ForeignKeyViolationError) and str(cause.constraint_name).endswith("_patient")
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -13,14 +12,16 @@ from typing import Final
 from uuid import UUID
 
 from app.db import Database
+from app.erasure_file import LedgerKeeper
 from app.errors import UnavailableError
+from app.logs import trouble
 from app.services.audit_chain import Sealer
 from app.services.deliveries import Claim, Outcome, claim_next, record_outcome
 from app.services.reminders import Rederive, find_patients_with_misses, remind, settle_misses
 from app.services.upkeep import keep_up
 from app.webhook_client import WebhookClient
 
-log = logging.getLogger("tidemark")
+log = logging.getLogger("tidemark.worker")
 
 CLINICS_AT_ONCE: Final = 4
 DELIVERIES_AT_ONCE: Final = 8  # of one clinic
@@ -38,6 +39,7 @@ class Worker:
     rederive: Rederive
     sealer: Sealer
     stop: asyncio.Event
+    ledger: LedgerKeeper | None = None  # none: erasures are kept in the database alone
 
     async def run(self, interval_seconds: float) -> None:
         """Rounds until told to stop, without a pause while there is something to do."""
@@ -78,11 +80,17 @@ class _Turn:
         self._ends_at = time.monotonic() + TURN_SECONDS
 
     async def take(self) -> int:
-        done = [await _tried(part) for part in (self._seal, self._keep_up, self._remind, self._sweep)]
+        done = [
+            await _tried(part) for part in (self._seal, self._keep_ledger, self._keep_up, self._remind, self._sweep)
+        ]
         return sum(done) + await self._deliver()
 
     async def _seal(self) -> int:
         return await self._worker.sealer.take_turn(self._clinic_id)
+
+    async def _keep_ledger(self) -> int:
+        keeper = self._worker.ledger
+        return 0 if keeper is None else await keeper.take_turn(self._clinic_id)
 
     async def _keep_up(self) -> int:
         return await keep_up(self._worker.database, self._clinic_id)
@@ -120,7 +128,7 @@ class _Turn:
         async with self._claiming:
             busy = [id_ for id_, number in self._under_way.items() if number >= DELIVERIES_TO_ONE_WEBHOOK]
             async with self._worker.database.connection(self._clinic_id) as connection:
-                claim = await claim_next(connection, self._clinic_id, busy)
+                claim = await claim_next(connection, self._worker.database.keys, self._clinic_id, busy)
             if claim is not None:
                 self._under_way[claim.webhook_id] += 1
         return claim
@@ -158,9 +166,7 @@ async def _tried(work: Callable[[], Awaitable[int]]) -> int:
 
 
 def _log_trouble(error: Exception) -> None:
-    """Class and place, never the message: it may quote a patient's row."""
     if isinstance(error, UnavailableError):
-        log.warning("the worker waits for the database")
+        log.warning("database_awaited", trouble(error))
         return
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    log.error("the worker met %s at %s:%s", type(error).__qualname__, last.filename, last.lineno)
+    log.error("defect", trouble(error))

@@ -47,7 +47,7 @@ _READINGS: Final = {
 
 async def load_patient(database: Database, actor: Actor, invented: SyntheticPatient) -> UUID:
     """Treatment and person in one transaction, then the forms as a telephone sends them that was offline."""
-    async with database.session(actor.clinic_id) as session:
+    async with database.session(actor) as session:
         patient, _ = await record_patient(session, actor, PatientCreate(external_ref=invented.external_ref), None)
         episode_id = await _load_episode(session, actor, patient.id, invented.episode)
     forms = [_submitted(patient.id, form) for form in invented.forms]
@@ -56,7 +56,7 @@ async def load_patient(database: Database, actor: Actor, invented: SyntheticPati
         for outcome in outcomes:
             if isinstance(outcome, AppError):
                 raise outcome
-    async with database.session(actor.clinic_id) as session:  # last, or all would count as missed for a moment
+    async with database.session(actor) as session:  # last, or all would count as missed for a moment
         await put_schedule(session, actor, episode_id, SchedulePut(protocol=PROTOCOL), None, None)
     return patient.id
 

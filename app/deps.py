@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Final, cast
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import paging, strict_json
-from app.auth import Actor, Permission, parse_token, require
+from app.auth import Actor, Origin, Permission, Purpose, parse_token, require
 from app.client_address import sender
 from app.db import Database
 from app.errors import (
@@ -26,6 +27,7 @@ from app.errors import (
     UnauthenticatedError,
     UnsupportedFormatError,
 )
+from app.logs import REQUEST_ID
 from app.schemas.faults import invalid
 from app.schemas.fields import LATEST_CLOCK, DeviceTimestamp
 from app.services import tokens
@@ -35,7 +37,7 @@ from app.services.request_rates import NOBODY
 TOKEN_CACHE_SECONDS: Final = 1.0  # a revoked token lives at most this much longer
 TOKEN_CACHE_SIZE: Final = 10_000  # tokens; about 3 MB
 PROVEN_SECONDS: Final = 900.0  # a token proven so lately is asked about again even where others failed
-_ACTOR: Final = "tidemark.actor"  # in the scope of a request
+ACTOR: Final = "tidemark.actor"  # in the scope of a request; read for its log line, too
 _KEY: Final = re.compile(r"[!-~]{1,255}")  # visible ASCII
 _ETAG: Final = re.compile(r'"([1-9][0-9]{0,4})"')  # ours are versions
 _TIME: Final[TypeAdapter[datetime]] = TypeAdapter(DeviceTimestamp)
@@ -80,7 +82,7 @@ class TokenCache:
 async def authenticate(request: Request) -> Actor:
     """The caller behind the bearer token, asked for and counted once for each request."""
     scope = request.scope
-    if (known := scope.get(_ACTOR)) is not None:
+    if (known := scope.get(ACTOR)) is not None:
         return cast("Actor", known)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.strip()
@@ -91,8 +93,22 @@ async def authenticate(request: Request) -> Actor:
     await limits.of_addresses.take(database, NOBODY, address)
     actor = await _proven(cast("TokenCache", request.app.state.tokens), limits.failed_logins, database, token, address)
     await limits.of_tokens.take(database, actor.clinic_id, actor.token_id)
-    scope[_ACTOR] = actor
+    origin = Origin(address, REQUEST_ID.get(), _purpose(request.headers.get("purpose")))
+    scope[ACTOR] = actor = replace(actor, origin=origin)
     return actor
+
+
+def actor_of(request: Request) -> Actor | None:
+    """The caller, if the request has come so far that one is known."""
+    return cast("Actor | None", request.scope.get(ACTOR))
+
+
+def _purpose(sent: str | None) -> Purpose | None:
+    try:
+        return None if sent is None else Purpose(sent)
+    except ValueError:
+        fault = Fault("header/purpose", "unknown_purpose", f"Write one of: {', '.join(Purpose)}.")
+        raise InvalidError("The Purpose is not one we know.", faults=(fault,)) from None
 
 
 async def _proven(known: TokenCache, failures: FailedLogins, database: Database, token: str, address: str) -> Actor:
@@ -139,7 +155,7 @@ def _declares_permission(route: APIRoute) -> bool:
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     """The request's one transaction. With scope="function" it is committed before the answer leaves."""
     actor: Actor = request.state.actor
-    async with database_of(request).session(actor.clinic_id, actor.patient_id) as session:
+    async with database_of(request).session(actor) as session:
         yield session
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import openapi, problems
+from app import openapi, problems, refusals
 from app.cross_origin import CrossOrigin
 from app.db import Database
 from app.deps import TokenCache
@@ -17,16 +17,22 @@ from app.routers import (
     amendments,
     assessments,
     audit,
+    care_teams,
     caseload,
     check_in_links,
     check_in_page,
     clinic_rules,
     cohorts,
     comparisons,
+    consents,
     due,
+    emergency_accesses,
     episodes,
+    erasures,
+    everything,
     health,
     instruments,
+    metrics,
     observations,
     patients,
     reference,
@@ -38,6 +44,7 @@ from app.routers import (
     webhooks,
 )
 from app.services.rate_limits import RateLimits
+from app.services.worker_lag import LagWatch
 from app.settings import Settings
 
 DESCRIPTION = """\
@@ -65,8 +72,14 @@ ROUTERS = (  # searched in this order: the hot ones first
     thresholds,
     webhooks,
     check_in_links,
+    care_teams,
+    emergency_accesses,
+    consents,
+    everything,
+    erasures,
     audit,
     health,
+    metrics,
     check_in_page,
     reference,
 )
@@ -78,7 +91,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
         database = Database(database_url, settings)
         await database.open()
         app.state.database, app.state.tokens, app.state.settings = database, TokenCache(), settings
-        app.state.limits = RateLimits.of(settings)
+        app.state.limits, app.state.lag = RateLimits.of(settings), LagWatch()
         yield
         await app.state.limits.table.close()
         await database.close()
@@ -97,6 +110,7 @@ def create_app(settings: Settings, database_url: str) -> FastAPI:
     for module in ROUTERS:
         app.router.routes.extend(module.router.routes)
     problems.install(app)
+    refusals.install(app)
     openapi.install(app)
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins.split(","))
@@ -111,4 +125,5 @@ def from_environment() -> FastAPI:
     settings = Settings()
     if settings.database_url is None:
         raise SystemExit("Set TIDEMARK_DATABASE_URL, or start with `tidemark serve`, which brings its own Postgres.")
+    settings.refuse_weak_secrets()
     return create_app(settings, settings.database_url.get_secret_value())

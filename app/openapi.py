@@ -1,6 +1,7 @@
 """OpenAPI as our clients generate code from it: stable names, an example for every body, and the truth about errors."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from app import problems
-from app.auth import ROLES_ALLOWED
+from app.auth import ROLES_ALLOWED, Purpose
 from app.deps import permission_of
 from app.schemas.examples import example_of, restored
 from app.schemas.problems import Problem
@@ -36,6 +37,10 @@ TAGS: Final = {
     "caseload": "Every patient's latest state, worst first. That nothing is flagged is no all-clear.",
     "cohorts": "What became of a cohort, told in figures that no single person stands behind. Nothing of causes.",
     "check-in links": "Addresses that let one person answer what is due without a login, and nothing else.",
+    "care teams": "Patients that are hidden from clinicians of other care teams, and who saw them in an emergency.",
+    "consents": "What patients have consented to, to whom and until when, and the flag of 42 CFR Part 2. "
+    "What is not on record is no consent.",
+    "erasure": "People who are gone for good, and the certificates that say so.",
     "audit": "Who did what to which, in rows that are only ever added and are chained by hashes.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",
 }
@@ -65,6 +70,13 @@ HEADERS: Final = {
     "Location": "Address of what was made.",
     "Idempotency-Replayed": "`true` when this is the answer to an earlier request with the same key or id.",
     "Link": 'Address of the next page, `rel="next"` (RFC 8288); absent on the last.',
+}
+PURPOSE: Final[Mapping[str, Any]] = {
+    "name": "Purpose",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "enum": [purpose.value for purpose in Purpose]},
+    "description": "Why you ask, for the trail.",
 }
 _ERROR_HEADERS: Final = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
 
@@ -123,6 +135,7 @@ def _complete(operation: dict[str, Any], route: APIRoute, schemas: Mapping[str, 
         permission = permission_of(route)
         operation["x-permission"] = permission.value
         operation["x-roles"] = sorted(role.value for role in ROLES_ALLOWED[permission])
+        operation.setdefault("parameters", []).append(deepcopy(PURPOSE))
     for parameter in operation.get("parameters", []):
         parameter["schema"] = _without_null(parameter["schema"])
     facts = _facts(operation, route, schemas)

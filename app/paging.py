@@ -37,6 +37,10 @@ class PageRequest:
     limit: int = DEFAULT_LIMIT
     after: Position | None = None
 
+    def shown(self, rows: Sequence[Any]) -> int:
+        """How many of `limit + 1` rows read the page holds."""
+        return min(len(rows), self.limit)
+
 
 def encode(position: Position) -> str:
     return _sealed([position.at.isoformat(), str(position.id)])

@@ -164,7 +164,7 @@ _BY_STATUS: Final = {kind.status: kind for kind in (MALFORMED, UNAUTHENTICATED, 
 
 def install(app: FastAPI) -> None:
     """Makes every error of the application one of ours."""
-    app.add_exception_handler(AppError, _from_app_error)
+    app.add_exception_handler(AppError, from_app_error)
     app.add_exception_handler(RequestValidationError, _from_validation)
     app.add_exception_handler(HTTPException, _from_http)
 
@@ -198,7 +198,7 @@ def response(
     return Response(json.dumps(body(kind, detail, faults)), kind.status, headers, MEDIA_TYPE)
 
 
-async def _from_app_error(_: Request, error: Exception) -> Response:
+async def from_app_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)  # noqa: S101  # registered for this class alone; narrows the type
     kind = CATALOGUE[type(error)]
     headers = {}
@@ -211,7 +211,7 @@ async def _from_app_error(_: Request, error: Exception) -> Response:
 
 async def _from_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # same
-    return await _from_app_error(request, invalid(error.errors()))
+    return await from_app_error(request, invalid(error.errors()))
 
 
 async def _from_http(request: Request, error: Exception) -> Response:

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.crypto import MasterKeys
+from app.secrets_check import refuse_weak_key, refuse_weak_login, refuse_weak_password
+
 _AUDIT_KEY_BYTES: Final = 32
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
@@ -22,7 +25,7 @@ def _listed(text: str) -> list[str]:
 class Settings(BaseSettings):
     """Each field is the environment variable `TIDEMARK_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True, hide_input_in_errors=True)
 
     database_url: SecretStr | None = Field(
         default=None,
@@ -95,11 +98,57 @@ class Settings(BaseSettings):
         "Unset: they are paths without a host.",
     )
 
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged. At `debug` probes and libraries are told of, too."
+    )
+    log_format: Literal["json", "text"] | None = Field(
+        default=None, description="One JSON object a line, or text. Unset: text at a terminal, else JSON."
+    )
+
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="What `/metrics` asks for as its bearer token, `openssl rand -hex 32`. Unset: it is open to all.",
+    )
+    master_keys: SecretStr | None = Field(
+        default=None,
+        description="Base64 of 32 random bytes, as `tidemark keys new` makes it: what the keys of patients and clinics "
+        "are wrapped with. Older ones behind it, separated by commas, still unwrap. Without it nothing sealed can be "
+        "read: keep a copy away from the database. Unset with the private Postgres: made once, kept in the data "
+        "directory.",
+    )
     audit_key: SecretStr | None = Field(
         default=None,
         description="Base64 of at least 32 random bytes, `openssl rand -base64 32`: signs the heads that "
         "`tidemark audit head` prints and proves those given to `tidemark audit verify`. Unset: heads are not signed.",
     )
+
+    erasure_ledger: Path | None = Field(
+        default=None,
+        description="File outside the database that the worker adds each erasure to, and that `tidemark serve` does "
+        "again in a restored database before it answers. Unset: `erasures.ndjson` in the data directory of a private "
+        "Postgres, none for another.",
+    )
+
+    def refuse_weak_secrets(self) -> None:
+        """Raises InvalidError that names the variable, and never the value."""
+        logins = {"TIDEMARK_DATABASE_URL": self.database_url, "TIDEMARK_OWNER_DATABASE_URL": self.owner_database_url}
+        for name, url in logins.items():
+            if url is not None:
+                refuse_weak_login(name, url.get_secret_value())
+        if self.metrics_token is not None:
+            refuse_weak_password("TIDEMARK_METRICS_TOKEN", self.metrics_token.get_secret_value())
+        if self.audit_key is not None:
+            refuse_weak_key("TIDEMARK_AUDIT_KEY", base64.b64decode(self.audit_key.get_secret_value()))
+        if self.master_keys is not None:
+            for key in _listed(self.master_keys.get_secret_value()):
+                refuse_weak_key("TIDEMARK_MASTER_KEYS", base64.b64decode(key))
+
+    @field_validator("master_keys")
+    @classmethod
+    def _sound_master_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None:
+            MasterKeys.parse(keys.get_secret_value())
+        return keys
 
     @field_validator("audit_key")
     @classmethod
@@ -109,6 +158,12 @@ class Settings(BaseSettings):
             if len(decoded) < _AUDIT_KEY_BYTES:
                 raise ValueError("write the Base64 of at least 32 random bytes")
         return key
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _no_empty_token(cls, token: SecretStr | None) -> SecretStr | None:
+        """Compose files hand on what is not set as nothing."""
+        return token if token is not None and token.get_secret_value() else None
 
     @field_validator("trusted_proxies")
     @classmethod

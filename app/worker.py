@@ -8,10 +8,13 @@ from multiprocessing.connection import wait
 
 from fastapi import FastAPI
 
-from app import main
+from app import logs, main
+from app.settings import Settings
 
 
 def application() -> FastAPI:
+    logs.set_up(Settings())
+    logs.guard_process()
     _end_with_launcher()
     return main.from_environment()
 

@@ -1,6 +1,7 @@
 """`python -m benchmarks`: on a private, durable Postgres of its own, removed afterwards."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 
 from app import migrate
+from app.crypto import new_master_key
 from app.embedded_postgres import temporary_postgres
 from app.postgres_binaries import wheel_bin_dir
 from app.settings import Settings
@@ -40,6 +42,7 @@ def run(
         numbers = tuple(int(each) for each in connections.split(","))
     except ValueError:
         raise typer.BadParameter("write whole numbers, separated by commas") from None
+    os.environ.setdefault("TIDEMARK_MASTER_KEYS", new_master_key())
     bin_dir = Settings().pg_bin
     with temporary_postgres(bin_dir=bin_dir, durable=True) as server:
         address = server.start()

@@ -24,6 +24,8 @@ from app.ids import new_id
 from app.scoring.registry import get_instrument
 from app.services import clinics
 from app.services.caseload_query import CaseloadQuery, CaseloadRequest
+from app.services.data_keys import get_keys
+from app.services.sealing import place, seal_text
 from app.settings import Settings
 from benchmarks import pgbench
 from benchmarks.checkins import SETTLE_SECONDS, Plan
@@ -37,13 +39,13 @@ SERVICE: Final = "service"
 PGBENCH: Final = "pgbench"
 _FILLED: Final = ("patient", "standing", "alert", "expected_check_in", "treatment_session")
 
+_ADD_PATIENTS: Final = """
+INSERT INTO patient (clinic_id, id, identifiers, created_at)
+SELECT $1::uuid, patient, names, now() - n % 997 * interval '1 day'
+FROM unnest($2::uuid[], $3::bytea[]) WITH ORDINALITY AS each (patient, names, n)
+"""
 # Every number divides by another prime, so that all combinations occur and every run has the same clinic.
 _FILL: Final = (
-    """
-INSERT INTO patient (clinic_id, id, external_ref, created_at)
-SELECT $1::uuid, patient, 'chart-' || n, now() - n % 997 * interval '1 day'
-FROM unnest($2::uuid[]) WITH ORDINALITY AS each (patient, n)
-""",
     """
 INSERT INTO standing (clinic_id, patient_id, instrument, assessment_id, taken_at, validity, total, severity,
     change_since_last, baseline_id, baseline_rule, baseline_total, change, percent_change, category, on_track,
@@ -123,6 +125,7 @@ async def fill(address: PostgresAddress, patients: int) -> LargeClinic:
         clinic = await clinics.record_clinic(database, "Large", "UTC")
         _, token = await clinics.record_token(database, clinic.clinic_id, Role.CLINICIAN)
         async with database.connection(clinic.clinic_id) as connection:
+            await _add_patients(connection, database, clinic.clinic_id, ids)
             for statement in _FILL:
                 await connection.execute(statement, clinic.clinic_id, ids)
     finally:
@@ -133,6 +136,15 @@ async def fill(address: PostgresAddress, patients: int) -> LargeClinic:
     finally:
         await owner.close()
     return LargeClinic(clinic.clinic_id, token, patients)
+
+
+async def _add_patients(connection: asyncpg.Connection, database: Database, clinic_id: UUID, ids: list[UUID]) -> None:
+    keys = await get_keys(connection, database.keys, clinic_id, ids)
+    names = [
+        seal_text(keys[id_], f'{{"external_ref": "chart-{n}"}}', place("patient", "identifiers", clinic_id, id_))
+        for n, id_ in enumerate(ids)
+    ]
+    await connection.execute(_ADD_PATIENTS, clinic_id, ids, names)
 
 
 def _round(stage: Stage, large: LargeClinic, program: Path, service: tuple[int, int], plan: Plan) -> Round:

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audit import record_event
 from app.auth import Actor, Role, parse_token
+from app.crypto import KeyRing, MasterKeys
 from app.ids import new_id
 from app.schemas.assessments import ArrivalAnswer, AssessmentAnswer, AssessmentSubmit, ContextAnswer
 from app.schemas.fields import offset_minutes
@@ -27,13 +27,15 @@ from app.schemas.instruments import ScoreAnswer
 from app.scoring import get_instrument, score
 from app.scoring.episode import Episode, place
 from app.scoring.treatment import Dose
-from app.tables import ApiToken, Assessment, EpisodeOfCare, TreatmentSession
+from app.services.data_keys import get_token_key
+from app.tables import ApiToken, Assessment, AuditEvent, EpisodeOfCare, TreatmentSession
 
 engine = create_async_engine(
     make_url(os.environ["TIDEMARK_DATABASE_URL"]).set(drivername="postgresql+asyncpg"),
     connect_args={"server_settings": {"role": "tidemark_runtime", "jit": "off"}},
 )
 app = FastAPI()
+ring = KeyRing(MasterKeys.parse(os.environ["TIDEMARK_MASTER_KEYS"]))
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
@@ -44,13 +46,19 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 SessionDep = Annotated[AsyncSession, Depends(get_session)]
 
 
+async def token_key(session: AsyncSession, clinic_id: UUID) -> bytes:
+    connection = (await (await session.connection()).get_raw_connection()).driver_connection
+    return await get_token_key(connection, ring, clinic_id)
+
+
 async def get_actor(
     session: SessionDep, credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]
 ) -> Actor:
     parts = parse_token(credentials.credentials)
     await session.exec(text("SELECT set_config('app.clinic_id', :id, true)"), params={"id": str(parts.clinic_id)})  # type: ignore[call-overload]  # text is accepted, its type is not
     token = await session.get(ApiToken, (parts.clinic_id, parts.token_id))
-    if token is None or token.revoked_at is not None or not parts.matches(token.secret_hash):
+    key = await token_key(session, parts.clinic_id)
+    if token is None or token.revoked_at is not None or not parts.matches(token.secret_hash, key):
         raise HTTPException(401)
     return Actor(parts.clinic_id, parts.token_id, Role(token.role))
 
@@ -106,13 +114,17 @@ async def submit_assessment(
         fingerprint=b"",
     )
     session.add(assessment)
-    record_event(
-        session,
-        actor,
-        "assessment.create",
-        at=assessment.received_at,
-        subject_id=form.patient_id,
-        resource_id=assessment.id,
+    session.add(
+        AuditEvent(
+            clinic_id=actor.clinic_id,
+            id=new_id(),
+            at=assessment.received_at,
+            actor_id=actor.token_id,
+            actor_role=actor.role,
+            action="assessment.create",
+            subject_id=form.patient_id,
+            resource_id=assessment.id,
+        )
     )
     placed = place(
         form.taken_at, await find_episodes(session, actor.clinic_id, form.patient_id), instrument.recall_days

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryFile
+from typing import IO, Final
 
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 30.0
@@ -21,17 +22,20 @@ _LIMITS: Final = dict.fromkeys(("TIDEMARK_RATE_PER_TOKEN", "TIDEMARK_RATE_PER_AD
 @contextmanager
 def listening(command: Sequence[str], port: int, environment: Mapping[str, str]) -> Iterator[int]:
     """Runs a server for as long as it is needed; gives its process id once it takes connections."""
-    process = subprocess.Popen([sys.executable, *command], env={**os.environ, **_LIMITS, **environment})
-    try:
-        _await_port(process, port)
-        yield process.pid
-    finally:
-        process.terminate()
+    with TemporaryFile() as said:  # a line for each request, which is part of what is measured
+        process = subprocess.Popen(
+            [sys.executable, *command], env={**os.environ, **_LIMITS, **environment}, stderr=said
+        )
         try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _await_port(process, port, said)
+            yield process.pid
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def free_port() -> int:
@@ -70,11 +74,12 @@ def _stat(entry: Path) -> list[str]:
         return []
 
 
-def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
+def _await_port(process: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"the server on port {port} did not start; its own message stands above")
+    said.seek(0)
+    raise RuntimeError(f"the server on port {port} did not start: {said.read().decode(errors='replace')}")

@@ -24,6 +24,7 @@ def owner_url() -> str:
 
 
 def run(connection: Connection) -> None:
+    context.config.attributes.setdefault("master_keys", Settings().master_keys)
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,

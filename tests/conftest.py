@@ -1,5 +1,6 @@
 """One private Postgres for the whole run; a clinic for each test, kept apart by the product's own tenancy."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from app.main import create_app
 from app.services import clinics
 from app.settings import Settings
 from app.tables import Clinic
+from tests.process.service import MASTER_KEY
+
+os.environ["TIDEMARK_MASTER_KEYS"] = MASTER_KEY  # before any Settings are read
 
 
 @pytest.fixture(scope="session")

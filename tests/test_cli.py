@@ -246,7 +246,11 @@ def test_a_mistake_is_one_clear_line(
     ("settings", "arguments", "told"),
     [
         ({}, ("score", "phq-99", ANSWERS), "There is no such instrument"),
-        ({"TIDEMARK_DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c"}, ("serve", "--port", "0"), "127.0.0.1"),
+        (
+            {"TIDEMARK_DATABASE_URL": "postgresql://a:5f0c29e1b7d84a36@127.0.0.1:1/c"},
+            ("serve", "--port", "0"),
+            "127.0.0.1",
+        ),
         ({"TIDEMARK_POOL_SIZE": "many"}, ("serve",), "TIDEMARK_POOL_SIZE"),
     ],
 )
@@ -264,10 +268,13 @@ DATABASE_COMMANDS = [("migrate",), ("clinic", "create", "X"), ("serve", "--port"
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("postgresql://login:hunter2@127.0.0.1:1/name", "127.0.0.1"),
-        ("postgresql://login:hunter2@no-such-host.invalid/name", "cannot be used"),
-        ("postgresql://login:hunter2@127.0.0.1:port/name", "TIDEMARK_DATABASE_URL is no address of a Postgres"),
-        ("mysql://login:hunter2@127.0.0.1/name", "TIDEMARK_DATABASE_URL is no address of a Postgres"),
+        ("postgresql://login:5f0c29e1b7d84a36@127.0.0.1:1/name", "127.0.0.1"),
+        ("postgresql://login:5f0c29e1b7d84a36@no-such-host.invalid/name", "cannot be used"),
+        (
+            "postgresql://login:5f0c29e1b7d84a36@127.0.0.1:port/name",
+            "TIDEMARK_DATABASE_URL is no address of a Postgres",
+        ),
+        ("mysql://login:5f0c29e1b7d84a36@127.0.0.1/name", "TIDEMARK_DATABASE_URL is no address of a Postgres"),
     ],
 )
 def test_a_database_out_of_reach_is_one_clear_line(
@@ -276,7 +283,17 @@ def test_a_database_out_of_reach_is_one_clear_line(
     """It says what does not answer, and never the password."""
     line = refused(plain_environment(TIDEMARK_DATABASE_URL=url), *command)
     assert told in line
-    assert "hunter2" not in line
+    assert "5f0c29e1b7d84a36" not in line
+
+
+@pytest.mark.parametrize("command", [*DATABASE_COMMANDS, ("worker", "--once")], ids=lambda command: command[0])
+@pytest.mark.parametrize("variable", ["TIDEMARK_DATABASE_URL", "TIDEMARK_OWNER_DATABASE_URL"])
+def test_a_well_known_password_is_one_clear_line(
+    refused: Refused, environment: dict[str, str], command: tuple[str, ...], variable: str
+) -> None:
+    """Before anything is asked of the database: which variable, and how to make a good one."""
+    line = refused(environment | {variable: "postgresql://tidemark_app:tidemark123@db/tidemark"}, *command)
+    assert line == f"{variable} is not safe: the password is well known. Make a new one with `openssl rand -hex 32`."
 
 
 @pytest.mark.parametrize("command", DATABASE_COMMANDS, ids=lambda command: command[0])
@@ -284,7 +301,7 @@ def test_a_refused_login_is_one_clear_line(
     refused: Refused, address: PostgresAddress, command: tuple[str, ...]
 ) -> None:
     """In Postgres's words: they name the login."""
-    url = address.runtime_url.replace(address.runtime_password, "hunter2")
+    url = address.runtime_url.replace(address.runtime_password, "5f0c29e1b7d84a36")
     assert "password authentication failed" in refused(plain_environment(TIDEMARK_DATABASE_URL=url), *command)
 
 

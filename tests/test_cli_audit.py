@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import io
 import json
 import os
@@ -29,8 +30,8 @@ from tests.services import trail
 from tests.services.trail import a_chain, breaking_in
 
 T = TypeVar("T")
-KEY = base64.b64encode(bytes(range(32))).decode()
-OTHER_KEY = base64.b64encode(bytes(32)).decode()
+KEY = base64.b64encode(hashlib.sha256(b"a key").digest()).decode()
+OTHER_KEY = base64.b64encode(hashlib.sha256(b"another key").digest()).decode()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def own(postgres: EmbeddedPostgres) -> Iterator[PostgresAddress]:
 @pytest.fixture
 def on_database(own: PostgresAddress, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs work on the database that the commands are told of."""
-    for name in [name for name in os.environ if name.startswith("TIDEMARK_")]:
+    for name in [name for name in os.environ if name.startswith("TIDEMARK_") and name != "TIDEMARK_MASTER_KEYS"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", own.runtime_url)
 

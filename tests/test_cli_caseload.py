@@ -29,7 +29,7 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def on_database(address: PostgresAddress, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs work on the database that the commands are told of."""
-    for name in [name for name in os.environ if name.startswith("TIDEMARK_")]:
+    for name in [name for name in os.environ if name.startswith("TIDEMARK_") and name != "TIDEMARK_MASTER_KEYS"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", address.runtime_url)
 
@@ -50,7 +50,7 @@ def settled(on_database: Callable[..., Any], people: list[Person]) -> str:
     async def work(database: Database) -> str:
         clinic = await clinics.record_clinic(database, "Command line", "UTC")
         async with database.connection(clinic.clinic_id) as connection:
-            await oracle.store(connection, clinic.clinic_id, people, "phq-9")
+            await oracle.store(connection, database.keys, clinic.clinic_id, people, "phq-9")
         return str(clinic.clinic_id)
 
     made: str = on_database(work)

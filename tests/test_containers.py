@@ -152,8 +152,9 @@ def test_what_calls_out_is_not_what_answers() -> None:
 def test_compose_has_no_default_secret() -> None:
     """Every secret taken from the environment is demanded, and a missing one says what to do; the rest is off."""
     variables = re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE)
-    secrets = {"TIDEMARK_ADMIN_PASSWORD", "TIDEMARK_OWNER_PASSWORD", "TIDEMARK_APP_PASSWORD"}
-    others = {"TIDEMARK_TRUSTED_PROXIES", "TIDEMARK_CORS_ORIGINS", "TIDEMARK_HSTS_SECONDS"}
+    passwords = {"TIDEMARK_ADMIN_PASSWORD", "TIDEMARK_OWNER_PASSWORD", "TIDEMARK_APP_PASSWORD"}
+    secrets = passwords | {"TIDEMARK_MASTER_KEYS"}
+    others = {"TIDEMARK_TRUSTED_PROXIES", "TIDEMARK_CORS_ORIGINS", "TIDEMARK_HSTS_SECONDS", "TIDEMARK_METRICS_TOKEN"}
     assert {name for name, _ in variables} == secrets | others
     assert [name for name, rest in variables if name in secrets and not re.fullmatch(r":\?set .{10,}", rest)] == []
     assert {rest for name, rest in variables if name in others} == {":-", ":-0"}
@@ -167,6 +168,12 @@ def test_service_never_holds_the_owner_login() -> None:
         assert "postgresql://tidemark_app:" in environment
         assert not re.search(r"OWNER|ADMIN|postgres:", environment)
     assert "ADMIN" not in services()["migrate"]["environment"]
+
+
+def test_the_database_never_holds_the_master_key() -> None:
+    """It opens what is sealed in it: whoever has a copy of the database must not have both."""
+    holders = {name for name, service in services().items() if "TIDEMARK_MASTER_KEYS" in service["environment"]}
+    assert holders == {"api", "migrate", "worker"}
 
 
 def test_service_waits_for_the_schema() -> None:

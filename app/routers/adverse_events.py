@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnDep,
@@ -62,6 +63,7 @@ async def get_adverse_event(
     actor: Reader, session: SessionDep, adverse_event_id: Id, response: Response
 ) -> AdverseEventAnswer:
     found = await adverse_events.get_adverse_event(session, actor, adverse_event_id)
+    await record_read(session, actor, "adverse_event.read", of=found.patient_id, resource_id=adverse_event_id)
     tag_version(response, found.version)
     return AdverseEventAnswer.model_validate(found)
 
@@ -87,4 +89,7 @@ async def list_adverse_event_versions(
     actor: Reader, session: SessionDep, adverse_event_id: Id
 ) -> Page[AdverseEventAnswer]:
     rows = await adverse_events.find_adverse_event_versions(session, actor, adverse_event_id)
+    await record_read(
+        session, actor, "adverse_event.history", of=rows[0].patient_id, resource_id=adverse_event_id, rows=len(rows)
+    )
     return Page(data=[AdverseEventAnswer.model_validate(row) for row in rows], next_cursor=None)

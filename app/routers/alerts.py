@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnDep,
@@ -82,6 +83,9 @@ async def list_alerts(
 ) -> AlertPage:
     found = await alerts.find_alerts(session, actor, wanted, page)
     rows, cursor = cut(found, page, lambda one: Position(one.row.raised_at, one.row.id))
+    await record_read(
+        session, actor, "alert.list", of=[one.row.patient_id for one in rows], rows=len(rows), asked=wanted
+    )
     link_next(request, response, cursor)
     shown = [listed(one.row, one.answered_at) for one in rows]
     return AlertPage(data=shown, next_cursor=cursor, note=NOTE)
@@ -93,6 +97,9 @@ async def get_alert_latency(
 ) -> LatencyAnswer:
     """For each kind. What is still open has no figure yet, and stands beside those that have."""
     found = await alert_latency.find_latencies(session, actor, period, datetime.now(UTC))
+    await record_read(
+        session, actor, "alert_latency.read", of=None, rows=sum(kind.opened for kind in found), asked=period
+    )
     return LatencyAnswer(
         period_from=period.begins,
         period_to=period.ends,
@@ -104,6 +111,7 @@ async def get_alert_latency(
 @router.get("/{alert_id}", summary="One alert with its rule, its causes and all that happened to it")
 async def get_alert(actor: Reader, session: SessionDep, alert_id: Id, response: Response) -> AlertDetailAnswer:
     found = await alerts.get_alert(session, actor, alert_id)
+    await record_read(session, actor, "alert.read", of=found.subject.patient_id, resource_id=alert_id)
     tag_version(response, found.version)
     return _answer(found)
 

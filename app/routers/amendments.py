@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import BasedOnDep, IdempotencyKeyDep, SessionDep, StrictRoute, allowed, mark_replayed, tag_version
 from app.routers.assessment_answers import answer_of
@@ -59,6 +60,14 @@ async def list_assessment_versions(
     actor: Reader, session: SessionDep, assessment_id: Id
 ) -> Page[AssessmentVersionAnswer]:
     rows = await amendments.find_assessment_versions(session, actor, assessment_id)
+    await record_read(
+        session,
+        actor,
+        "assessment.history",
+        of=rows[0].in_view.assessment.patient_id,
+        resource_id=assessment_id,
+        rows=len(rows),
+    )
     return Page(data=[_version(row) for row in rows], next_cursor=None)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app import problems
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BatchRoute,
@@ -112,6 +113,8 @@ async def list_assessments(
 ) -> Page[AssessmentAnswer]:
     found = await assessments.find_assessments(session, actor, wanted, page)
     rows, cursor = cut(found, page, lambda row: Position(row.assessment.taken_at, row.assessment.id))
+    patients = [row.assessment.patient_id for row in rows]
+    await record_read(session, actor, "assessment.list", of=patients, rows=len(rows), asked=wanted)
     link_next(request, response, cursor)
     return Page(data=[answer_of(row) for row in rows], next_cursor=cursor)
 
@@ -119,5 +122,6 @@ async def list_assessments(
 @router.get("/{assessment_id}", summary="One check-in, newest version")
 async def get_assessment(actor: Reader, session: SessionDep, assessment_id: Id, response: Response) -> AssessmentAnswer:
     found = await assessments.get_assessment(session, actor, assessment_id)
+    await record_read(session, actor, "assessment.read", of=found.assessment.patient_id, resource_id=assessment_id)
     tag_version(response, found.assessment.version)
     return answer_of(found)

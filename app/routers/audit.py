@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import PageDep, SessionDep, StrictRoute, allowed, link_next
 from app.errors import Fault, InvalidError
@@ -46,18 +47,11 @@ async def list_audit_events(
     """Of the whole clinic. That nobody changed the trail is proven by `tidemark audit verify`, not by this list."""
     found = await audit_events.find_audit_events(session, actor, wanted, page)
     rows, cursor = cut(found, page, lambda row: Position(row[0].at, row[0].id))
+    patients = [event.subject_id for event, _ in rows if event.subject_id is not None]
+    await record_read(session, actor, "audit_event.list", of=patients, rows=len(rows), asked=wanted)
     link_next(request, response, cursor)
     data = [
-        AuditEventAnswer(
-            id=event.id,
-            number=number,
-            at=event.at,
-            actor_id=event.actor_id,
-            actor_role=event.actor_role,
-            action=event.action,
-            patient_id=event.subject_id,
-            resource_id=event.resource_id,
-        )
+        AuditEventAnswer.model_validate({**event.model_dump(), "patient_id": event.subject_id, "number": number})
         for event, number in rows
     ]
     return AuditEventPage(data=data, next_cursor=cursor, covers=COVERS)
@@ -70,5 +64,6 @@ async def list_accesses(
     """Patients read their own."""
     found = await audit_events.find_accesses(session, actor, patient_id, page)
     rows, cursor = cut(found, page, lambda row: Position(row.at, row.id))
+    await record_read(session, actor, "access.list", of=patient_id, resource_id=patient_id, rows=len(rows))
     link_next(request, response, cursor)
     return AccessPage(data=[AccessAnswer.model_validate(row) for row in rows], next_cursor=cursor, covers=COVERS)

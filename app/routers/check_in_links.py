@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     DatabaseDep,
@@ -62,13 +63,16 @@ async def list_check_in_links(
 ) -> Page[CheckInLinkAnswer]:
     found = await check_in_links.find_check_in_links(session, actor, patient_id, page)
     rows, cursor = cut(found, page, lambda link: Position(link.row.created_at, link.row.id))
+    await record_read(session, actor, "check_in_link.list", of=patient_id, resource_id=patient_id, rows=len(rows))
     link_next(request, response, cursor)
     return Page(data=[_answer(link) for link in rows], next_cursor=cursor)
 
 
 @router.get("/check-in-links/{link_id}", summary="One check-in link")
 async def get_check_in_link(actor: Reader, session: SessionDep, link_id: Id) -> CheckInLinkAnswer:
-    return _answer(await check_in_links.get_check_in_link(session, actor, link_id))
+    found = await check_in_links.get_check_in_link(session, actor, link_id)
+    await record_read(session, actor, "check_in_link.read", of=found.row.patient_id, resource_id=link_id)
+    return _answer(found)
 
 
 @router.post("/check-in-links/{link_id}/revocation", summary="Revoke a check-in link")
@@ -84,6 +88,7 @@ async def revoke_check_in_link(
 @router.get("/check-in", summary="What is due to the bearer of a link")
 async def get_check_in(actor: Bearer, session: SessionDep) -> CheckInDue:
     forms, expires_at = await check_ins_by_link.find_due_forms(session, actor)
+    await record_read(session, actor, "check_in.read", of=actor.patient_id, resource_id=actor.token_id, rows=len(forms))
     due = [DueForm.model_validate(form) for form in forms]
     return CheckInDue(forms=due, expires_at=expires_at, safety_note=SAFETY_NOTE)
 

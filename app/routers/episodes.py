@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnDep,
@@ -44,6 +45,7 @@ async def list_episodes(
 ) -> Page[EpisodeAnswer]:
     found = await episodes.find_episodes(session, actor, patient_id, page)
     rows, cursor = cut(found, page, lambda row: Position(row.opened_at, row.id))
+    await record_read(session, actor, "episode.list", of=patient_id, resource_id=patient_id, rows=len(rows))
     link_next(request, response, cursor)
     return Page(data=[EpisodeAnswer.model_validate(row) for row in rows], next_cursor=cursor)
 
@@ -51,6 +53,7 @@ async def list_episodes(
 @router.get("/v1/episodes/{episode_id}", summary="One episode, newest version")
 async def get_episode(actor: Reader, session: SessionDep, episode_id: Id, response: Response) -> EpisodeAnswer:
     episode = await episodes.get_episode(session, actor, episode_id)
+    await record_read(session, actor, "episode.read", of=episode.patient_id, resource_id=episode_id)
     tag_version(response, episode.version)
     return EpisodeAnswer.model_validate(episode)
 
@@ -74,4 +77,5 @@ async def amend_episode(
 @router.get("/v1/episodes/{episode_id}/history", summary="All versions of an episode, newest first")
 async def list_episode_versions(actor: Reader, session: SessionDep, episode_id: Id) -> Page[EpisodeAnswer]:
     rows = await episodes.find_episode_versions(session, actor, episode_id)
+    await record_read(session, actor, "episode.history", of=rows[0].patient_id, resource_id=episode_id, rows=len(rows))
     return Page(data=[EpisodeAnswer.model_validate(row) for row in rows], next_cursor=None)

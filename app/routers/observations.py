@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnDep,
@@ -62,6 +63,7 @@ async def get_observation(
     actor: Reader, session: SessionDep, observation_id: Id, response: Response
 ) -> ObservationAnswer:
     found = await observations.get_observation(session, actor, observation_id)
+    await record_read(session, actor, "observation.read", of=found.patient_id, resource_id=observation_id)
     tag_version(response, found.version)
     return ObservationAnswer.model_validate(found)
 
@@ -85,4 +87,7 @@ async def amend_observation(
 @router.get("/v1/observations/{observation_id}/history", summary="All versions of an observation, newest first")
 async def list_observation_versions(actor: Reader, session: SessionDep, observation_id: Id) -> Page[ObservationAnswer]:
     rows = await observations.find_observation_versions(session, actor, observation_id)
+    await record_read(
+        session, actor, "observation.history", of=rows[0].patient_id, resource_id=observation_id, rows=len(rows)
+    )
     return Page(data=[ObservationAnswer.model_validate(row) for row in rows], next_cursor=None)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnDep,
@@ -45,6 +46,7 @@ async def list_patients(
     rows, cursor = cut(
         await patients.find_patients(session, actor, page), page, lambda row: Position(row.created_at, row.id)
     )
+    await record_read(session, actor, "patient.list", of=[row.id for row in rows], rows=len(rows))
     link_next(request, response, cursor)
     return Page(data=[PatientAnswer.model_validate(row) for row in rows], next_cursor=cursor)
 
@@ -52,6 +54,7 @@ async def list_patients(
 @router.get("/{patient_id}", summary="One patient")
 async def get_patient(actor: Reader, session: SessionDep, patient_id: Id, response: Response) -> PatientAnswer:
     found = await patients.get_patient_in_view(session, actor, patient_id)
+    await record_read(session, actor, "patient.read", of=patient_id, resource_id=patient_id)
     tag_version(response, found.version)
     return PatientAnswer.model_validate(found)
 
@@ -75,4 +78,5 @@ async def amend_patient(
 @router.get("/{patient_id}/history", summary="Where a patient's clock stood: all versions, newest first")
 async def list_patient_versions(actor: Reader, session: SessionDep, patient_id: Id) -> Page[PatientTimeZoneAnswer]:
     rows = await patients.find_patient_time_zones(session, actor, patient_id)
+    await record_read(session, actor, "patient.history", of=patient_id, resource_id=patient_id, rows=len(rows))
     return Page(data=[PatientTimeZoneAnswer.model_validate(row) for row in rows], next_cursor=None)

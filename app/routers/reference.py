@@ -149,6 +149,7 @@ _LINKS: Final = """
   <dt><a href="openapi.json">openapi.json</a></dt><dd>the same for programs, OpenAPI 3.1</dd>
   <dt><a href="problems">Problems</a></dt><dd>what each error means and what to do about it</dd>
   <dt><a href="livez">livez</a>, <a href="readyz">readyz</a></dt><dd>is it alive, and can it serve?</dd>
+  <dt><a href="metrics">metrics</a></dt><dd>counts for monitoring</dd>
 </dl>
 """
 _PROBLEMS: Final = Template("""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnIfAnyDep,
@@ -69,6 +70,7 @@ async def put_schedule(
 @router.get("/v1/episodes/{episode_id}/schedule", summary="Schedule of an episode, newest version")
 async def get_schedule(actor: Reader, session: SessionDep, episode_id: Id, response: Response) -> ScheduleAnswer:
     found = await schedules.get_schedule(session, actor, episode_id)
+    await record_read(session, actor, "schedule.read", of=found.patient_id, resource_id=episode_id)
     tag_version(response, found.version)
     return schedule_answer(found)
 
@@ -76,4 +78,5 @@ async def get_schedule(actor: Reader, session: SessionDep, episode_id: Id, respo
 @router.get("/v1/episodes/{episode_id}/schedule/history", summary="All versions of a schedule, newest first")
 async def list_schedule_versions(actor: Reader, session: SessionDep, episode_id: Id) -> Page[ScheduleAnswer]:
     rows = await schedules.find_schedule_versions(session, actor, episode_id)
+    await record_read(session, actor, "schedule.history", of=rows[0].patient_id, resource_id=episode_id, rows=len(rows))
     return Page(data=[schedule_answer(row) for row in rows], next_cursor=None)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnDep,
@@ -124,5 +125,6 @@ async def get_suitability_screen(
     actor: Reader, session: SessionDep, screen_id: Id, response: Response
 ) -> SuitabilityScreenAnswer:
     found = await suitability.get_screen(session, actor, screen_id)
+    await record_read(session, actor, "suitability_screen.read", of=found.patient_id, resource_id=screen_id)
     tag_version(response, found.version)
     return SuitabilityScreenAnswer.model_validate(found)

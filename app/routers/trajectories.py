@@ -104,7 +104,7 @@ async def get_trajectory_picture(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Scalable, readable in grey, described in words for screen readers; it names no patient."""
-    course = await trajectories.get_trajectory(database, actor, patient_id, request)
+    course = await trajectories.get_trajectory(database, actor, patient_id, request, "trajectory_picture.read")
     amounts_mg = await trajectories.find_amounts_mg(database, actor, course.doses, request.known_at)
     picture = trajectory_svg(course.instrument, course.trajectory, course.doses, amounts_mg, request.taken_from)
     headers = _validators(picture) | {"Content-Security-Policy": SVG_POLICY}

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import (
     BasedOnDep,
@@ -64,6 +65,9 @@ async def get_treatment_session(
     actor: Reader, session: SessionDep, treatment_session_id: Id, response: Response
 ) -> TreatmentSessionAnswer:
     found = await treatment_sessions.get_treatment_session(session, actor, treatment_session_id)
+    await record_read(
+        session, actor, "treatment_session.read", of=found.row.patient_id, resource_id=treatment_session_id
+    )
     tag_version(response, found.row.version)
     return _answer(found)
 
@@ -91,6 +95,14 @@ async def list_treatment_session_versions(
     actor: Reader, session: SessionDep, treatment_session_id: Id
 ) -> Page[TreatmentSessionAnswer]:
     rows = await treatment_sessions.find_treatment_session_versions(session, actor, treatment_session_id)
+    await record_read(
+        session,
+        actor,
+        "treatment_session.history",
+        of=rows[0].row.patient_id,
+        resource_id=treatment_session_id,
+        rows=len(rows),
+    )
     return Page(data=[_answer(row) for row in rows], next_cursor=None)
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from app.audit import record_read
 from app.auth import Actor, Permission
 from app.deps import IdempotencyKeyDep, PageDep, SessionDep, StrictRoute, allowed, link_next, mark_replayed
 from app.paging import Position, cut
@@ -91,6 +92,9 @@ async def list_webhook_deliveries(
 ) -> Page[DeliveryAnswer]:
     found = await webhooks.find_deliveries(session, actor, webhook_id, status, page)
     rows, cursor = cut(found, page, lambda row: Position(row.created_at, row.notification_id))
+    await record_read(
+        session, actor, "delivery.list", of=[row.patient_id for row in rows], resource_id=webhook_id, rows=len(rows)
+    )
     link_next(request, response, cursor)
     return Page(data=rows, next_cursor=cursor)
 

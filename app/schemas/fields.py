@@ -1,7 +1,7 @@
 """The kinds of value a body is made of. Strict: a number is no string, a time has an offset, a text can be stored."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from app.schemas.faults import FieldError
 
+EARLIEST_BIRTH: Final = date(1900, 1, 1)
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)  # before any of the instruments
 RESET_CLOCK: Final = datetime(1970, 1, 1, tzinfo=UTC)  # what a device reads that has lost its time
 LATEST_CLOCK: Final = datetime(2100, 1, 1, tzinfo=UTC)
@@ -16,6 +17,7 @@ LATEST_CLOCK: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -59,6 +61,18 @@ def _parse_any_time(value: Any) -> datetime:
     return time
 
 
+def _parse_birth(value: Any) -> date:
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        raise FieldError("not_a_date", "Write a date as 1985-01-31.")
+    try:
+        birth = date.fromisoformat(value)
+    except ValueError:
+        raise FieldError("not_a_date", "There is no such date.") from None
+    if not EARLIEST_BIRTH <= birth <= datetime.now(UTC).date():
+        raise FieldError("not_a_birth", "Write a date between 1900 and today.")
+    return birth
+
+
 def parse_id(value: Any) -> UUID:
     if isinstance(value, UUID):
         return value
@@ -78,6 +92,7 @@ Timestamp = Annotated[
 DeviceTimestamp = Annotated[
     datetime, BeforeValidator(_parse_device_time), Field(strict=False, examples=["2026-11-20T19:30:00-07:00"])
 ]
+DateOfBirth = Annotated[date, BeforeValidator(_parse_birth), Field(strict=False, examples=["1985-01-31"])]
 Id = Annotated[UUID, BeforeValidator(parse_id), Field(strict=False)]
 Offset = Annotated[int, PlainSerializer(_show_offset, return_type=str), Field(examples=["-07:00"])]
 Total = int | float

@@ -1,23 +1,29 @@
 """Patients."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.fields import Answer, Body, Id, Offset, ShortText, Timestamp
+from app.schemas.fields import Answer, Body, DateOfBirth, Id, Offset, ShortText, Timestamp
 from app.schemas.versions import Change
 
 
 class PatientCreate(Body):
-    """A new patient. The clinic's own reference is optional and unique in the clinic."""
+    """A new patient. All of it is optional and stored sealed; the clinic's own reference is unique in the clinic."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"external_ref": "chart-4711"}})
 
     external_ref: ShortText | None = Field(default=None, description="The clinic's own number of this person.")
+    name: ShortText | None = None
+    contact: ShortText | None = Field(default=None, description="How the clinic reaches them; Tidemark sends nothing.")
+    date_of_birth: DateOfBirth | None = None
 
 
 class PatientChange(Change):
-    """Where the patient's clock stands from some time on: quiet hours and times of day follow it."""
+    """Who they are, of which the newest is kept alone; or where their clock stands, from some time on.
+
+    Quiet hours and times of day follow the clock.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -29,7 +35,11 @@ class PatientChange(Change):
         }
     )
 
-    time_zone: ShortText = Field(description="IANA name")
+    external_ref: ShortText | None = None
+    name: ShortText | None = None
+    contact: ShortText | None = None
+    date_of_birth: DateOfBirth | None = None
+    time_zone: ShortText | None = Field(default=None, description="IANA name")
     time_zone_from: Timestamp | None = Field(default=None, description="Default: now. At most a year ahead.")
 
 
@@ -39,6 +49,9 @@ class PatientAnswer(Answer):
             "example": {
                 "id": "019a9c1e-5a00-7c3e-8b1a-1f2e3d4c5b6a",
                 "external_ref": "chart-4711",
+                "name": None,
+                "contact": None,
+                "date_of_birth": None,
                 "created_at": "2026-11-20T19:30:00Z",
                 "version": 1,
                 "time_zone": "America/Denver",
@@ -48,6 +61,9 @@ class PatientAnswer(Answer):
 
     id: Id
     external_ref: str | None
+    name: str | None
+    contact: str | None
+    date_of_birth: date | None
     created_at: datetime
     version: int
     time_zone: str = Field(description="in force now: the clinic's, until the patient has one")

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from app.schemas.fields import Answer, Body, Id, Timestamp
 
-EventKind = Literal["check_in.due", "check_in.missed", "alert.opened", "alert.reopened"]
+EventKind = Literal["check_in.due", "check_in.missed", "alert.opened", "alert.reopened", "emergency_access.opened"]
 DeliveryStatus = Literal["pending", "delivered", "dead"]
 Label = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
 

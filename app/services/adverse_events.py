@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.audit import record_read
 from app.auth import Actor
 from app.errors import Fault
 from app.ids import new_id
@@ -61,8 +62,12 @@ async def find_adverse_events(
     session: AsyncSession, actor: Actor, session_id: UUID, page: PageRequest
 ) -> Sequence[AdverseEvent]:
     """Latest onset first; one row more than the page holds, if there is one."""
-    await versions.get_current(session, TreatmentSession, actor, session_id)
-    return await versions.find_current(session, AdverseEvent, actor, "onset_at", page, treatment_session_id=session_id)
+    parent = await versions.get_current(session, TreatmentSession, actor, session_id)
+    rows = await versions.find_current(session, AdverseEvent, actor, "onset_at", page, treatment_session_id=session_id)
+    await record_read(
+        session, actor, "adverse_event.list", of=parent.patient_id, resource_id=session_id, rows=page.shown(rows)
+    )
+    return rows
 
 
 async def find_adverse_event_versions(session: AsyncSession, actor: Actor, id_: UUID) -> Sequence[AdverseEvent]:

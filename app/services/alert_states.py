@@ -31,7 +31,7 @@ WITH added AS (
     INSERT INTO alert_event
         (clinic_id, alert_id, patient_id, number, kind, at, cause, assessment_id, actor_id, action, note)
     SELECT $1, * FROM unnest($2::uuid[], $3::uuid[], $4::int2[], $5::text[], $6::timestamptz[], $7::text[],
-        $8::uuid[], $9::uuid[], $10::text[], $11::text[])
+        $8::uuid[], $9::uuid[], $10::text[], $11::bytea[])
 )
 INSERT INTO alert (clinic_id, id, patient_id, kind, instrument, item, status, raised_at, acknowledged_at, resolved_at,
     reopened, version)
@@ -92,7 +92,8 @@ class AlertStep:
     assessment_id: UUID | None = None
     actor_id: UUID | None = None  # None: the program
     action: str | None = None
-    note: str | None = None
+    sealed_note: bytes | None = None
+    note: str | None = None  # opened, where somebody is to read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,7 @@ def _notifications(changes: Iterable[tuple[AlertHistory, int]]) -> Iterator[NewN
 def _step_row(history: AlertHistory, step: AlertStep) -> tuple[Any, ...]:
     subject, fact = history.subject, step.fact
     happened = (subject.id, subject.patient_id, step.number, fact.kind, fact.at, fact.cause)
-    return (*happened, step.assessment_id, step.actor_id, step.action, step.note)
+    return (*happened, step.assessment_id, step.actor_id, step.action, step.sealed_note)
 
 
 def _alert_row(history: AlertHistory) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """What people do about alerts: see them, acknowledge them, say what was done."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -14,14 +14,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import tables
 from app.audit import record_event
 from app.auth import Actor
-from app.db import driver_connection
+from app.db import driver_connection, ring_of
 from app.errors import ConflictError, NotFoundError, StaleError
-from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.alerts import Acknowledgement, Resolution
 from app.scoring.alerting import AlertFact, AlertKind, AlertStatus
-from app.services.alert_states import AlertHistory, AlertStep, find_alert_histories, store_steps
+from app.services.alert_states import AlertHistory, AlertStep, AlertSubject, find_alert_histories, store_steps
+from app.services.data_keys import find_keys, get_key
 from app.services.locks import lock_patient
+from app.services.sealing import open_text, place, seal_text
 from app.services.versions import find_replayed
 
 WAITING: Final = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
@@ -69,7 +70,7 @@ async def find_alerts(session: AsyncSession, actor: Actor, wanted: AlertFilter, 
 
 
 async def get_alert(session: AsyncSession, actor: Actor, alert_id: UUID) -> AlertHistory:
-    return await _get(await driver_connection(session), actor, alert_id)
+    return await _readable(session, actor, await _get(await driver_connection(session), actor, alert_id))
 
 
 async def acknowledge_alert(
@@ -97,17 +98,18 @@ async def _add(
 ) -> tuple[AlertHistory, bool]:
     connection = await driver_connection(session)
     asked = {"id": str(alert_id), "based_on": based_on, **content.model_dump(mode="json")}
-    if await find_replayed(session, actor, f"alert.{verb}", asked, key, new_id()) is not None:
-        return (await _get(connection, actor, alert_id)).until(based_on + 1), True
+    if await find_replayed(session, actor, f"alert.{verb}", asked, key, alert_id) is not None:
+        known = await _get(connection, actor, alert_id)
+        return await _readable(session, actor, known.until(based_on + 1)), True
     before = await _get(connection, actor, alert_id)
     await lock_patient(session, before.subject.patient_id)
     before = await _get(connection, actor, alert_id)  # again: from here on nothing can come between
     _refuse_unless_due(before, verb, based_on)
-    after = AlertHistory(before.subject, (*before.steps, _step(before, actor, verb, content)))
+    after = AlertHistory(before.subject, (*before.steps, await _step(session, before, actor, verb, content)))
     await store_steps(connection, actor.clinic_id, [(after, 1)])
     at, patient_id = after.steps[-1].fact.at, after.subject.patient_id
     record_event(session, actor, f"alert.{verb}", at=at, subject_id=patient_id, resource_id=alert_id)
-    return after, False
+    return await _readable(session, actor, after), False
 
 
 async def _get(connection: asyncpg.Connection, actor: Actor, alert_id: UUID) -> AlertHistory:
@@ -126,11 +128,40 @@ def _refuse_unless_due(alert: AlertHistory, verb: str, based_on: int) -> None:
         raise ConflictError(f"The alert is {status.value} already.")
 
 
-def _step(before: AlertHistory, actor: Actor, verb: str, content: Acknowledgement | Resolution) -> AlertStep:
+async def _step(
+    session: AsyncSession, before: AlertHistory, actor: Actor, verb: str, content: Acknowledgement | Resolution
+) -> AlertStep:
     at = max(datetime.now(UTC), before.steps[-1].fact.at)  # clocks of two servers may differ; the order does not
     fact = AlertFact("acknowledged" if verb == "acknowledge" else "resolved", at, None)
     action = content.action if isinstance(content, Resolution) else None
-    return AlertStep(before.version + 1, fact, actor_id=actor.token_id, action=action, note=content.note)
+    sealed = await _sealed_note(session, before.subject, before.version + 1, content.note, actor)
+    return AlertStep(before.version + 1, fact, actor_id=actor.token_id, action=action, sealed_note=sealed)
+
+
+async def _sealed_note(
+    session: AsyncSession, subject: AlertSubject, number: int, note: str | None, actor: Actor
+) -> bytes | None:
+    if note is None:
+        return None
+    connection, ring = await driver_connection(session), ring_of(session)
+    key = await get_key(connection, ring, actor.clinic_id, subject.patient_id)
+    return seal_text(key, note, place("alert_event", "note", actor.clinic_id, subject.id, number))
+
+
+async def _readable(session: AsyncSession, actor: Actor, alert: AlertHistory) -> AlertHistory:
+    """With what people wrote."""
+    if all(step.sealed_note is None for step in alert.steps):
+        return alert
+    connection, ring, patient_id = await driver_connection(session), ring_of(session), alert.subject.patient_id
+    key = (await find_keys(connection, ring, actor.clinic_id, [patient_id]))[patient_id]
+
+    def read(step: AlertStep) -> AlertStep:
+        if step.sealed_note is None:
+            return step
+        home = place("alert_event", "note", actor.clinic_id, alert.subject.id, step.number)
+        return replace(step, note=open_text(key, step.sealed_note, home))
+
+    return AlertHistory(alert.subject, tuple(map(read, alert.steps)))
 
 
 def _conditions(wanted: AlertFilter) -> Iterator[Any]:

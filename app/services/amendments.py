@@ -115,8 +115,9 @@ async def _store_next(
     """Of two writers of one version the second waits for the lock, finds the version taken and gets StaleError."""
     await lock_patient(session, current.patient_id)
     now = datetime.now(UTC)
-    asked = fingerprint(action, versions.asked_for(current.id, current.version, change))
-    row = Assessment(**versions.following(current, actor, now, change.reason) | changes | {"fingerprint": asked})
+    asked = versions.asked_for(current.id, current.version, change)
+    content = fingerprint(action, {name: value for name, value in asked.items() if name != "reason"})
+    row = Assessment(**versions.following(current, actor, now, change.reason) | changes | {"fingerprint": content})
     await versions.store(session, actor, row, action)
     await rederive_patient(session, actor, row.patient_id, now)
     return row

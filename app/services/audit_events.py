@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import tuple_
+from sqlalchemy import and_, tuple_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
 from app.paging import PageRequest
 from app.services.patients import get_patient
-from app.tables import AuditEvent, AuditLink
+from app.tables import AuditEvent, AuditLink, AuditSubject
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +48,39 @@ async def find_accesses(
 
 
 async def _find(session: AsyncSession, actor: Actor, wanted: AuditFilter, page: PageRequest) -> Sequence[AuditEvent]:
-    query = select(AuditEvent).where(AuditEvent.clinic_id == actor.clinic_id, *_conditions(wanted, page))
-    query = query.order_by(col(AuditEvent.at).desc(), col(AuditEvent.id).desc()).limit(page.limit + 1)
-    return (await session.exec(query)).all()
+    query = select(AuditEvent).where(AuditEvent.clinic_id == actor.clinic_id, *_conditions(wanted))
+    if wanted.patient_id is None:
+        return await _newest(session, query, AuditEvent.at, AuditEvent.id, page)
+    about = query.where(AuditEvent.subject_id == wanted.patient_id)
+    events = [*await _newest(session, about, AuditEvent.at, AuditEvent.id, page)]
+    events += await _newest(
+        session, _listing(query, actor, wanted.patient_id), AuditSubject.at, AuditSubject.event_id, page
+    )
+    return sorted(events, key=lambda event: (event.at, event.id), reverse=True)[: page.limit + 1]
 
 
-def _conditions(wanted: AuditFilter, page: PageRequest) -> Iterator[Any]:
+def _listing(query: Any, actor: Actor, patient_id: UUID) -> Any:
+    """Those about several patients, one of whom this is."""
+    subject = AuditSubject
+    same = and_(col(subject.clinic_id) == AuditEvent.clinic_id, col(subject.event_id) == AuditEvent.id)
+    return query.join(subject, same).where(subject.clinic_id == actor.clinic_id, subject.patient_id == patient_id)
+
+
+async def _newest(session: AsyncSession, query: Any, at: Any, id_: Any, page: PageRequest) -> Sequence[AuditEvent]:
+    """By the columns of the table whose index has them in this order."""
+    if page.after is not None:
+        query = query.where(tuple_(col(at), col(id_)) < (page.after.at, page.after.id))
+    found = await session.exec(query.order_by(col(at).desc(), col(id_).desc()).limit(page.limit + 1))
+    events: Sequence[AuditEvent] = found.all()
+    return events
+
+
+def _conditions(wanted: AuditFilter) -> Iterator[Any]:
     if wanted.actor_id is not None:
         yield AuditEvent.actor_id == wanted.actor_id
     if wanted.action is not None:
         yield AuditEvent.action == wanted.action
-    if wanted.patient_id is not None:
-        yield AuditEvent.subject_id == wanted.patient_id
     if wanted.begins is not None:
         yield col(AuditEvent.at) >= wanted.begins
     if wanted.ends is not None:
         yield col(AuditEvent.at) < wanted.ends
-    if page.after is not None:
-        yield tuple_(col(AuditEvent.at), col(AuditEvent.id)) < (page.after.at, page.after.id)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from app.audit import digest_of
 from app.db import Database
 from app.errors import InvalidError
 from app.services.audit_chain import (
@@ -28,7 +29,8 @@ GRACE: Final = timedelta(hours=1)  # twice what the worker takes at most, as lon
 # A page is a range of numbers and OFFSET 0 makes the event a look-up for each: neither table is read from end to end,
 # whatever the planner believes about a trail that has just grown.
 _LINKS: Final = """
-SELECT link.number AS link_number, link.event_id AS link_event_id, link.hash AS link_hash, event.*
+SELECT link.number AS link_number, link.event_id AS link_event_id, link.hash AS link_hash, event.*,
+    ARRAY(SELECT patient_id FROM audit_subject WHERE clinic_id = $1 AND event_id = link.event_id) AS link_subjects
 FROM audit_link link
 LEFT JOIN LATERAL (
     SELECT * FROM audit_event WHERE clinic_id = $1 AND id = link.event_id OFFSET 0
@@ -36,7 +38,7 @@ LEFT JOIN LATERAL (
 WHERE link.clinic_id = $1 AND link.number > $2 AND link.number <= $3
 ORDER BY link.number
 """
-_LINK_COLUMNS: Final = ("link_number", "link_event_id", "link_hash")
+_LINK_COLUMNS: Final = ("link_number", "link_event_id", "link_hash", "link_subjects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,9 @@ def _fault_of(link: asyncpg.Record, before: ChainEnd) -> ChainFault | None:
     event = {name: value for name, value in link.items() if name not in _LINK_COLUMNS}
     if link_hash(number, before.hash, event) != link["link_hash"]:
         message = f"Number {number}: the event {event_id} or its link is not what was sealed at this place."
+        return ChainFault("changed", number, event_id, message)
+    if digest_of(link["link_subjects"]) != link["subjects_digest"]:
+        message = f"Number {number}: the event {event_id} is about other patients than those it was sealed with."
         return ChainFault("changed", number, event_id, message)
     return None
 

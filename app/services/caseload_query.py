@@ -11,6 +11,7 @@ from app.paging import DEFAULT_LIMIT, Key
 from app.scoring.model import Direction, Instrument
 
 MISSED_DAYS: Final = 28  # how far back missed check-ins are counted; as far as a baseline may lie before treatment
+UNNAMED: Final = 2**31 - 1  # the place of those without a name
 UNKNOWN: Final = "unknown"  # the category of those who have none
 
 
@@ -66,7 +67,7 @@ class CaseloadRequest:
 # security the planner thinks a clinic far smaller than it is, and then it walks through the whole of one side for each
 # row of the other. This way the work grows with the clinic, whatever the planner believes.
 _COLUMNS: Final[Mapping[str, tuple[str, str]]] = {  # type, and how the column is folded
-    "external_ref": ("text", "max"),
+    "place": ("int", "max"),
     "created_at": ("timestamptz", "max"),
     "taken_at": ("timestamptz", "max"),
     "category": ("text", "max"),
@@ -83,16 +84,17 @@ def _facts(id_: str, source: str, **columns: str) -> str:
     return f"SELECT {id_}, {', '.join(others)} FROM {source}"
 
 
+# OFFSET 0 makes it a look-up for each: as a join it was planned as a walk through the whole clinic for each.
 _PLANNED: Final = """
     planned.status = 'planned' AND NOT planned.entered_in_error AND planned.scheduled_at >= $3 AND NOT EXISTS (
       SELECT FROM treatment_session later
-      WHERE later.clinic_id = $1 AND later.id = planned.id AND later.version = planned.version + 1)"""
+      WHERE later.clinic_id = $1 AND later.id = planned.id AND later.version = planned.version + 1 OFFSET 0)"""
 _IS_OVERDUE: Final = "assessment_id IS NULL AND overdue_at <= $3 AND closes_at > $3"
 _IS_MISSED: Final = (
     f"assessment_id IS NULL AND closes_at <= $3 AND closes_at > $3::timestamptz - interval '{MISSED_DAYS} days'"
 )
 
-_PATIENTS: Final = _facts("id", "patient WHERE clinic_id = $1", external_ref="external_ref", created_at="created_at")
+_PATIENTS: Final = _facts("id", "patient WHERE clinic_id = $1", created_at="created_at")
 _STANDINGS: Final = _facts(
     "patient_id",
     "standing WHERE clinic_id = $1 AND instrument = $2",
@@ -126,15 +128,15 @@ _CATEGORY_RANK: Final = (
     "CASE known.category WHEN 'harmed' THEN 0 WHEN 'deteriorated' THEN 1 WHEN 'unchanged' THEN 2 "
     "WHEN 'improved' THEN 4 WHEN 'recovered' THEN 5 ELSE 3 END"
 )
-_NAME_KEYS: Final = ("(known.external_ref IS NULL)::int", """coalesce(known.external_ref, '') COLLATE "C" """)
+_PLACES: Final = _facts("id", "unnest({ids}) WITH ORDINALITY AS named (id, number)", place="number")
 
 ORDERS: Final[Mapping[Sort, Order]] = {
     Sort.WORST: Order(
         ("-known.open::int", "(known.on_track IS DISTINCT FROM false)::int", _CATEGORY_RANK, _SILENT_SINCE),
         (int, int, int, datetime),
     ),
-    # No text is carried: a cursor ends up in addresses, and addresses in the logs of others. The id finds the name.
-    Sort.NAME: Order(_NAME_KEYS, ()),
+    # Names are sealed, so their order comes from outside, and a cursor carries none: addresses end up in others' logs.
+    Sort.NAME: Order(("coalesce(known.place, {unnamed})",), ()),
     Sort.LAST_FORM: Order(("(known.taken_at IS NOT NULL)::int", _SILENT_SINCE), (int, datetime)),
     Sort.NEXT_SESSION: Order(
         ("(known.next_at IS NULL)::int", f"coalesce(known.next_at, {_SILENT_SINCE})"), (int, datetime)
@@ -156,7 +158,7 @@ WITH listed AS MATERIALIZED (
 ), page AS (
   SELECT * FROM listed WHERE matches AND {{after}} ORDER BY {{order}} LIMIT $4
 )
-SELECT head.*, {{place_known}} AS place_known, page.*, patient.external_ref,
+SELECT head.*, page.*,
   standing.episode_id, standing.assessment_id, standing.taken_at, standing.validity, standing.total, standing.severity,
   standing.baseline_id, standing.baseline_rule, standing.baseline_total,
   standing.change, standing.percent_change, standing.change_since_last,
@@ -166,7 +168,6 @@ SELECT head.*, {{place_known}} AS place_known, page.*, patient.external_ref,
   next.scheduled_at AS next_session_at, next.kind AS next_session_kind
 FROM head
 LEFT JOIN page ON true
-LEFT JOIN LATERAL (SELECT * FROM patient WHERE patient.clinic_id = $1 AND patient.id = page.id LIMIT 1) patient ON true
 LEFT JOIN LATERAL (
   SELECT * FROM standing WHERE clinic_id = $1 AND standing.patient_id = page.id AND instrument = $2 LIMIT 1
 ) standing ON true
@@ -193,31 +194,34 @@ ORDER BY {{order_of_page}}
 
 
 class CaseloadQuery:
-    """Text and values of a request. Parameters 1 to 4 are clinic, instrument, time of looking and number of rows."""
+    """Text and values of a request. Parameters 1 to 4 are clinic, instrument, time of looking and number of rows.
 
-    def __init__(self, request: CaseloadRequest, instrument: Instrument, place: Sequence[Key] | None) -> None:
+    `named` are the patients in the order of their names, where that is asked for.
+    """
+
+    def __init__(
+        self,
+        request: CaseloadRequest,
+        instrument: Instrument,
+        place: Sequence[Key] | None,
+        named: tuple[UUID, ...] = (),
+    ) -> None:
         self.values: list[Any] = []
-        self._request = request
+        self._request, self._named = request, named
         better = -1 if instrument.direction is Direction.LOWER_IS_BETTER else 1
-        keys = [key.format(better=better) for key in ORDERS[request.sort].keys]
+        keys = [key.format(better=better, unnamed=UNNAMED) for key in ORDERS[request.sort].keys]
         names = [*(f"key_{number}" for number, _ in enumerate(keys)), "id"]
-        after, place_known = ("true", "true") if place is None else self._after(names, place)
         self.text = _CASELOAD.format(
             matches=" AND ".join(["true", *self._conditions()]),
             keys=", ".join(f"{key} AS {name}" for key, name in zip(keys, names, strict=False)),
             facts="\n    UNION ALL ".join(self._facts()),
-            after=after,
-            place_known=place_known,
+            after="true" if place is None else self._after(names, place),
             order=", ".join(names),
             order_of_page=", ".join(f"page.{name}" for name in names),
         )
 
-    def _after(self, names: Sequence[str], place: Sequence[Key]) -> tuple[str, str]:
-        row = f"ROW({', '.join(names)})"
-        if self._request.sort is not Sort.NAME:
-            return f"{row} > ROW({', '.join(map(self._parameter, place))})", "true"
-        its_row = f"FROM patient known WHERE known.clinic_id = $1 AND known.id = {self._parameter(place[-1])}"
-        return f"{row} > (SELECT {', '.join(_NAME_KEYS)}, known.id {its_row})", f"EXISTS (SELECT {its_row})"
+    def _after(self, names: Sequence[str], place: Sequence[Key]) -> str:
+        return f"ROW({', '.join(names)}) > ROW({', '.join(map(self._parameter, place))})"
 
     def _conditions(self) -> Iterator[str]:
         only = self._request.only
@@ -242,6 +246,8 @@ class CaseloadQuery:
             yield _OVERDUE
         if self._request.sort is Sort.NEXT_SESSION:
             yield _NEXT_SESSIONS
+        if self._request.sort is Sort.NAME:
+            yield _PLACES.format(ids=self._parameter(self._named))
 
     def _parameter(self, value: Any) -> str:
         self.values.append(value)
@@ -254,4 +260,5 @@ _SQL_TYPES: Final[Mapping[type, str]] = {
     datetime: "timestamptz",
     UUID: "uuid",
     list: "text[]",
+    tuple: "uuid[]",
 }

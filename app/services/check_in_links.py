@@ -10,14 +10,15 @@ from sqlalchemy import tuple_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audit import record_event
-from app.auth import Actor, Role, TokenKind, TokenParts, new_token
-from app.db import Database
+from app.audit import record_event, record_read
+from app.auth import Actor, Role, TokenKind, TokenParts, hash_secret, new_token
+from app.db import Database, driver_connection, ring_of
 from app.errors import NotFoundError, UnauthenticatedError
 from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.check_in_links import CheckInLinkCreate, LinkState
 from app.services import versions
+from app.services.data_keys import get_token_key
 from app.services.patients import get_patient
 from app.tables import CheckInLink
 
@@ -51,12 +52,13 @@ async def record_check_in_link(
     asked = {"patient_id": str(patient_id), **content.model_dump(mode="json")}
     if known := await versions.find_replayed(session, actor, "check_in_link.create", asked, key, link_id):
         return await get_check_in_link(session, actor, known), True
-    token, secret_hash = new_token(actor.clinic_id, link_id, TokenKind.LINK)
+    token, secret = new_token(actor.clinic_id, link_id, TokenKind.LINK)
+    token_key = await get_token_key(await driver_connection(session), ring_of(session), actor.clinic_id)
     link = CheckInLink(
         clinic_id=actor.clinic_id,
         id=link_id,
         patient_id=patient_id,
-        secret_hash=secret_hash,
+        secret_hash=hash_secret(secret, token_key),
         created_at=now,
         created_by=actor.token_id,
         expires_at=now + timedelta(hours=content.expires_in_hours),
@@ -94,7 +96,7 @@ async def revoke_check_in_link(
     """The dead link, and whether this was a repeat of an earlier call. Revoking twice is no error."""
     now = datetime.now(UTC)
     asked = {"id": str(link_id)}
-    if await versions.find_replayed(session, actor, "check_in_link.revoke", asked, key, new_id()):
+    if await versions.find_replayed(session, actor, "check_in_link.revoke", asked, key, link_id):
         return await get_check_in_link(session, actor, link_id), True
     revocation = update(CheckInLink).where(
         col(CheckInLink.clinic_id) == actor.clinic_id,
@@ -104,7 +106,10 @@ async def revoke_check_in_link(
     done = (await session.exec(revocation.values(revoked_at=now).returning(col(CheckInLink.patient_id)))).first()
     if done is not None:
         record_event(session, actor, "check_in_link.revoke", at=now, subject_id=done[0], resource_id=link_id)
-    return await get_check_in_link(session, actor, link_id), False
+    link = await get_check_in_link(session, actor, link_id)
+    if done is None:  # all that happens is that the link is shown
+        await record_read(session, actor, "check_in_link.read", of=link.row.patient_id, resource_id=link_id)
+    return link, False
 
 
 def _state(link: CheckInLink, now: datetime) -> LinkState:
@@ -125,7 +130,8 @@ async def get_bearer(database: Database, token: TokenParts) -> Actor:
     """
     async with database.connection(token.clinic_id) as connection:
         row = await connection.fetchrow(_FIND, token.clinic_id, token.token_id, datetime.now(UTC))
-        proven = row is not None and token.matches(row["secret_hash"])
+        key = await get_token_key(connection, database.keys, token.clinic_id)
+        proven = row is not None and token.matches(row["secret_hash"], key)
         if row is not None and not proven:
             await connection.execute(_SPEND, token.clinic_id, token.token_id)
     if not proven or not row["alive"]:

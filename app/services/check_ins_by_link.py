@@ -68,7 +68,7 @@ async def record_answer(
     The form has a transaction of its own inside this one, on the other pool: a refusal must keep the try it cost, and
     who holds a connection must never wait for a second one of the same pool. A crash between the two gives a try away.
     """
-    async with database.session(actor.clinic_id, actor.patient_id) as session:
+    async with database.session(actor) as session:
         await _lock_expected(session, sent.expected_id)
         link = await lock_link(session, actor)
         known = await _known_instrument(session, actor, sent.id)

@@ -5,10 +5,11 @@ from uuid import UUID
 
 from sqlmodel import select
 
-from app.auth import Role, new_token
-from app.db import Database
+from app.auth import Role, hash_secret, new_token
+from app.db import Database, driver_connection
 from app.errors import Fault, InvalidError, NotFoundError
 from app.ids import new_id
+from app.services.data_keys import get_clinic_key, get_token_key
 from app.services.time_zones import zone_faults
 from app.tables import ApiToken, Clinic, Patient
 
@@ -21,6 +22,8 @@ async def record_clinic(database: Database, name: str, time_zone: str) -> Clinic
     clinic = Clinic(clinic_id=new_id(), name=name.strip(), time_zone=time_zone, created_at=datetime.now(UTC))
     async with database.session(clinic.clinic_id) as session:
         session.add(clinic)
+        await session.flush()
+        await get_clinic_key(await driver_connection(session), database.keys, clinic.clinic_id)
     return clinic
 
 
@@ -36,23 +39,25 @@ async def record_token(
     if role is Role.LINK or (role is Role.PATIENT) != (patient_id is not None):
         raise InvalidError("A token of the role patient, and no other, names its patient.")
     now, token_id = datetime.now(UTC), new_id()
-    text, secret_hash = new_token(clinic_id, token_id)
-    token = ApiToken(
-        clinic_id=clinic_id,
-        id=token_id,
-        role=role,
-        patient_id=patient_id,
-        label=label,
-        secret_hash=secret_hash,
-        created_at=now,
-        expires_at=None if expires_in_days is None else now + timedelta(days=expires_in_days),
-        revoked_at=None,
-    )
+    text, secret = new_token(clinic_id, token_id)
     async with database.session(clinic_id) as session:
         if (await session.exec(select(Clinic).where(Clinic.clinic_id == clinic_id))).first() is None:
             raise NotFoundError("There is no such clinic.")
         if patient_id is not None and await session.get(Patient, (clinic_id, patient_id)) is None:
             raise NotFoundError("There is no such patient.")
+        token = ApiToken(
+            clinic_id=clinic_id,
+            id=token_id,
+            role=role,
+            patient_id=patient_id,
+            label=label,
+            secret_hash=hash_secret(
+                secret, await get_token_key(await driver_connection(session), database.keys, clinic_id)
+            ),
+            created_at=now,
+            expires_at=None if expires_in_days is None else now + timedelta(days=expires_in_days),
+            revoked_at=None,
+        )
         session.add(token)
     return token, text
 

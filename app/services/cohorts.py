@@ -20,7 +20,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audit import record_event
+from app.audit import record_read
 from app.auth import Actor, Role
 from app.db import Database
 from app.errors import Fault, InvalidError, TooManyError
@@ -85,7 +85,7 @@ async def _repeated(database: Database, actor: Actor, question: _Question) -> Co
         kept = await _kept_answer(session, actor, question)
         if kept is None or kept.asked_at <= now - _period(actor):
             return None
-        _write_down(session, actor, question, kept.key, kept.persons, now, decision="repeated")
+        await _write_down(session, actor, question, kept.key, kept.persons, now, decision="repeated")
         return CohortAnswer.model_validate(kept.answer)
 
 
@@ -117,14 +117,14 @@ async def _decided(
         key = await _key_of(session, actor, question) or secrets.token_bytes(32)
         nearest = needed_difference(key, question.cohort.encode())
         if kept and (kept.asked_at > now - _period(actor) or _is_near(actor, kept.persons, people, nearest)):
-            _write_down(session, actor, question, key, people, now, decision="repeated")
+            await _write_down(session, actor, question, key, people, now, decision="repeated")
             return CohortAnswer.model_validate(kept.answer)
         refusal, free_at = await _refusal(session, actor, question, found, nearest)
         if refusal is None:
             told = answer.model_dump(mode="json")
-            _write_down(session, actor, question, key, people, now, decision="answered", answer=told)
+            await _write_down(session, actor, question, key, people, now, decision="answered", answer=told)
             return answer
-        _write_down(session, actor, question, key, people, now, decision="refused", refusal=refusal.value)
+        await _write_down(session, actor, question, key, people, now, decision="refused", refusal=refusal.value)
     if refusal is Refusal.BUDGET_SPENT:
         raise TooManyError(_BUDGET_SPENT, max(1, int((free_at - now).total_seconds())))
     raise InvalidError(_TOO_FEW, faults=(Fault("query", refusal.value, _TOO_FEW),))
@@ -213,7 +213,7 @@ async def _answered_to_researchers(
     return found
 
 
-def _write_down(
+async def _write_down(
     session: AsyncSession,
     actor: Actor,
     question: _Question,
@@ -235,7 +235,9 @@ def _write_down(
         **({"refusal": None, "answer": None} | what),
     )
     session.add(row)
-    record_event(session, actor, f"cohort.{row.decision}", at=at, subject_id=None, resource_id=row.id)
+    # Of nobody: whom a cohort is made of is not told, and would be everybody.
+    action = "cohort.refuse" if row.decision == "refused" else "cohort.read"
+    await record_read(session, actor, action, of=None, resource_id=row.id, asked=question.only)
 
 
 def _refuse_nonsense(only: CohortFilter, instrument: Instrument) -> None:

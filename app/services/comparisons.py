@@ -87,13 +87,13 @@ async def get_comparison(
     """One episode of the patient among the clinic's courses: the one asked for, else the current or last."""
     now = datetime.now(UTC)
     request = TrajectoryRequest(instrument, episode_id, "pre_treatment", None, None, now)
-    own = await get_trajectory(database, actor, patient_id, request)
+    own = await get_trajectory(database, actor, patient_id, request, "comparison.read")
     baseline = own.trajectory.baseline
     if own.episode is None:
         return PatientComparison(own.instrument, None, baseline, None, None)
     if not isinstance(baseline, Baseline):
         return PatientComparison(own.instrument, own.episode.id, baseline, None, None)
-    async with database.connection(actor.clinic_id) as connection:
+    async with database.connection(actor) as connection:
         modality = await connection.fetchval(_MODALITY, actor.clinic_id, UUID(own.episode.id))
         courses = await _find_courses(connection, actor.clinic_id, modality, own.instrument.id, now)
     mine = _own_course(str(patient_id), modality, own, baseline)

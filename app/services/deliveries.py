@@ -12,6 +12,10 @@ from uuid import UUID
 
 import asyncpg
 
+from app.crypto import KeyRing
+from app.services.data_keys import get_clinic_key
+from app.services.sealing import open_text, place
+
 LEASE_SECONDS: Final = 60  # well above the longest an attempt takes; then another worker sends it again
 # Waits after each failed attempt, as the convention proposes: about three days in all.
 RETRY_SECONDS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -84,10 +88,12 @@ UPDATE webhook SET disabled_at = now() WHERE clinic_id = $1 AND id = $2 AND disa
 """
 
 
-async def claim_next(connection: asyncpg.Connection, clinic_id: UUID, busy: Collection[UUID]) -> Claim | None:
+async def claim_next(
+    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, busy: Collection[UUID]
+) -> Claim | None:
     """The longest due, but for webhooks that are busy. What another worker is claiming at this moment is its own."""
     row = await connection.fetchrow(_CLAIM, clinic_id, LEASE_SECONDS, list(busy))
-    return None if row is None else _claim(row)
+    return None if row is None else _claim(row, await _secrets(connection, ring, clinic_id, row))
 
 
 async def record_outcome(connection: asyncpg.Connection, clinic_id: UUID, claim: Claim, outcome: Outcome) -> None:
@@ -109,7 +115,18 @@ def seconds_to_wait(attempt: int) -> float | None:
     return RETRY_SECONDS[attempt - 1] * random.uniform(1, 1 + JITTER_RATE)  # noqa: S311  # nothing secret hangs on it
 
 
-def _claim(row: asyncpg.Record) -> Claim:
+async def _secrets(
+    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, row: asyncpg.Record
+) -> tuple[str, ...]:
+    key = await get_clinic_key(connection, ring, clinic_id)
+    return tuple(
+        open_text(key, row[name], place("webhook", name, clinic_id, row["webhook_id"]))
+        for name in ("secret", "previous_secret")
+        if row[name] is not None
+    )
+
+
+def _claim(row: asyncpg.Record, secrets: tuple[str, ...]) -> Claim:
     return Claim(
         notification_id=row["notification_id"],
         webhook_id=row["webhook_id"],
@@ -119,5 +136,5 @@ def _claim(row: asyncpg.Record) -> Claim:
         resource_id=row["resource_id"],
         created_at=row["created_at"],
         url=row["url"],
-        secrets=tuple(secret for secret in (row["secret"], row["previous_secret"]) if secret is not None),
+        secrets=secrets,
     )

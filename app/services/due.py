@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from app.audit import record_read
 from app.auth import Actor
 from app.db import Database
 from app.errors import NotFoundError
@@ -66,12 +67,22 @@ class DueFilter:
 async def find_due_of_patient(
     database: Database, actor: Actor, patient_id: UUID, statuses: Collection[str], now: datetime
 ) -> DueOfPatient:
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         rows = await connection.fetch(_OF_PATIENT, actor.clinic_id, now, patient_id)
         if not rows and not await connection.fetchval(_PATIENT_EXISTS, actor.clinic_id, patient_id):
             raise NotFoundError("There is no such patient.")
+        shown = [row for row in rows if row["status"] in statuses]
+        await record_read(
+            connection,
+            actor,
+            "due.list",
+            of=patient_id,
+            resource_id=patient_id,
+            rows=len(shown),
+            asked=DueFilter(frozenset(statuses)),
+        )
     counts = dict.fromkeys(DueStatus, 0) | Counter(row["status"] for row in rows)
-    return DueOfPatient(now, counts, [row for row in rows if row["status"] in statuses])
+    return DueOfPatient(now, counts, shown)
 
 
 async def find_due(
@@ -79,8 +90,11 @@ async def find_due(
 ) -> Sequence[asyncpg.Record]:
     """First to close first; one more than the page holds, if there is one."""
     statement, values = due_sql(actor, wanted, page, now)
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
-        return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
+    async with database.connection(actor) as connection:
+        rows: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
+        shown = [row["patient_id"] for row in rows[: page.limit]]
+        await record_read(connection, actor, "due.list", of=shown, rows=len(shown), asked=wanted)
+    return rows
 
 
 def due_sql(actor: Actor, wanted: DueFilter, page: PageRequest, now: datetime) -> tuple[str, list[Any]]:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from uuid import UUID, uuid5
 
 from pydantic import ValidationError
-from sqlmodel import col, select
+from sqlmodel import select
 
 from app.auth import Actor, Role
 from app.db import Database
@@ -26,7 +26,8 @@ from app.scoring.model import Instrument, Validity
 from app.services.assessments import record_assessment
 from app.services.clock import impossible_form
 from app.services.patients import record_patient
-from app.tables import Assessment, Clinic, Patient
+from app.services.references import find_patient_id
+from app.tables import Assessment, Clinic
 
 IMPORT_PRINCIPAL: Final = UUID("00000000-0000-8000-8000-000000000001")  # whom the audit trail names for imported rows
 WORKERS: Final = 8  # rows under way at once; as many as the pool has connections
@@ -220,7 +221,7 @@ def _submission(
 
 async def _is_stored(database: Database, order: FormImport, form: AssessmentSubmit) -> bool:
     """Raises KeyReusedError when another form is stored under this one's id."""
-    async with database.session(order.clinic_id) as session:
+    async with database.session(order.actor) as session:
         query = select(Assessment).where(
             Assessment.clinic_id == order.clinic_id, Assessment.id == form.id, Assessment.version == 1
         )
@@ -241,11 +242,8 @@ async def _get_or_add_patient(database: Database, order: FormImport, external_re
 
 
 async def _look_then_add(database: Database, order: FormImport, external_ref: str) -> tuple[UUID, bool]:
-    async with database.session(order.clinic_id) as session:
-        query = select(Patient.id).where(
-            Patient.clinic_id == order.clinic_id, col(Patient.external_ref) == external_ref
-        )
-        found = (await session.exec(query)).first()
+    async with database.session(order.actor) as session:
+        found = await find_patient_id(session, order.clinic_id, external_ref)
         if found is not None:
             return found, False
         patient, _ = await record_patient(session, order.actor, PatientCreate(external_ref=external_ref), None)

@@ -21,7 +21,7 @@ from app.db import Database
 from app.errors import AppError, DefectError, KeyReusedError, NotFoundError, UnavailableError
 from app.ids import new_id
 from app.services.derivation import follow
-from app.services.idempotency import claim_on
+from app.services.idempotency import find_claimed
 from app.services.locks import lock_key
 from app.services.scored_assessments import AssessmentInView, ScoredAssessment, in_view
 from app.services.stored_assessments import find_first_answers, safety_text_for
@@ -48,27 +48,35 @@ _STORE: Final = """
 WITH entry AS (
     SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::smallint[], $6::text[], $7::text[], $8::float8[],
         $9::timestamptz[], $10::smallint[], $11::text[], $12::text[], $13::uuid[], $14::text[], $15::bytea[],
-        $16::int[], $17::int[], $18::text[], $19::uuid[])
+        $16::int[], $17::int[], $18::text[], $19::uuid[], $20::uuid[], $21::text[], $22::text[], $23::uuid[])
     AS entry (id, patient_id, instrument, instrument_version, responses, validity, total, taken_at, "offset", mode,
-        language, principal_id, role, fingerprint, skew, correction, key, event_id)
+        language, principal_id, role, fingerprint, skew, correction, key, event_id, request_id, address, purpose,
+        emergency_id)
 ), keyed AS (
     INSERT INTO idempotency_key (clinic_id, principal_id, key, fingerprint, resource_id, created_at)
-    SELECT $1, principal_id, key, fingerprint, id, $20 FROM entry WHERE key IS NOT NULL
+    SELECT $1, principal_id, key, fingerprint, id, $24 FROM entry WHERE key IS NOT NULL
     ON CONFLICT DO NOTHING RETURNING principal_id, key
 ), stored AS (
     INSERT INTO assessment (clinic_id, id, version, patient_id, instrument, instrument_version, responses, validity,
         total, taken_at, taken_at_offset_minutes, received_at, mode, language, status, recorded_by,
         device_skew_seconds, clock_correction_minutes, fingerprint)
     SELECT $1, id, 1, patient_id, instrument, instrument_version, responses::smallint[], validity, total, taken_at,
-        "offset", $20, mode, language, 'final', principal_id, skew, correction, fingerprint
+        "offset", $24, mode, language, 'final', principal_id, skew, correction, fingerprint
     FROM entry WHERE key IS NULL OR (principal_id, key) IN (SELECT principal_id, key FROM keyed)
     ON CONFLICT DO NOTHING RETURNING id
 ), audited AS (
-    INSERT INTO audit_event (clinic_id, id, at, actor_id, actor_role, action, subject_id, resource_id)
-    SELECT $1, event_id, $20, principal_id, role, 'assessment.create', patient_id, id
+    INSERT INTO audit_event (clinic_id, id, at, actor_id, actor_role, action, subject_id, resource_id, request_id,
+        address, purpose, outcome, emergency_id)
+    SELECT $1, event_id, $24, principal_id, role, 'assessment.create', patient_id, id, request_id, address, purpose,
+        'done', emergency_id
     FROM entry WHERE id IN (SELECT id FROM stored)
 )
 SELECT id FROM stored
+"""
+_IS_ANY_ABSENT: Final = """
+SELECT EXISTS (
+    SELECT FROM unnest($2::uuid[]) named (id)
+    WHERE NOT EXISTS (SELECT FROM patient WHERE patient.clinic_id = $1 AND patient.id = named.id))
 """
 _CLAIM_KEYS: Final = """
 INSERT INTO idempotency_key (clinic_id, principal_id, key, fingerprint, resource_id, created_at)
@@ -86,6 +94,15 @@ class Entry:
     content: bytes
     key: str | None
     refusal: AppError | None = None  # of a new form; a repeat is a repeat, whatever the sender's clock shows by now
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClaim:
+    """A caller's key for a whole batch, and whose forms its content is made of."""
+
+    key: str
+    content: bytes
+    patient_ids: frozenset[UUID]
 
 
 class Intake:
@@ -137,7 +154,7 @@ def intake_of(database: Database) -> Intake:
 
 
 async def store_batch(
-    database: Database, actor: Actor, entries: Sequence[Entry], claim: tuple[str, bytes] | None
+    database: Database, actor: Actor, entries: Sequence[Entry], claim: BatchClaim | None
 ) -> tuple[list[Outcome], bool]:
     """An outcome for each, and whether the same batch came before under the same key and content.
 
@@ -156,10 +173,10 @@ async def store_batch(
 
 
 async def _store_each(
-    database: Database, actor: Actor, entries: Sequence[Entry], claim: tuple[str, bytes] | None
+    database: Database, actor: Actor, entries: Sequence[Entry], claim: BatchClaim | None
 ) -> tuple[list[Outcome], bool]:
     """What Postgres refused as a whole: every row for itself, so that the poisoned one stands alone."""
-    async with database.connection(actor.clinic_id) as connection:
+    async with database.connection(actor) as connection:
         is_repeat = await _claim_batch(connection, actor, claim)
     outcomes: list[Outcome] = []
     for entry in entries:
@@ -168,12 +185,12 @@ async def _store_each(
     return outcomes, is_repeat
 
 
-async def _claim_batch(connection: asyncpg.Connection, actor: Actor, claim: tuple[str, bytes] | None) -> bool:
-    if claim is None:
+async def _claim_batch(connection: asyncpg.Connection, actor: Actor, claim: BatchClaim | None) -> bool:
+    """Who is no patient of the clinic may have been erased: of them no hash is kept, and each row is its own repeat."""
+    if claim is None or await connection.fetchval(_IS_ANY_ABSENT, actor.clinic_id, list(claim.patient_ids)):
         return False
-    key, content = claim
-    new = new_id()
-    return await claim_on(connection, actor, key, content, new, datetime.now(UTC)) != new
+    now = datetime.now(UTC)
+    return await find_claimed(connection, actor, claim.key, claim.content, new_id(), now, claim.patient_ids) is not None
 
 
 async def _store_apart(database: Database, clinic_id: UUID, entries: Sequence[Entry]) -> list[Outcome | Exception]:
@@ -273,7 +290,7 @@ def _decision(
     entry: Entry, by_key: tuple[bytes, UUID] | None, by_id: Mapping[UUID, bytes], fact: Mapping[str, Any]
 ) -> _Settled:
     form = entry.form
-    if not fact["patient_known"] or entry.actor.patient_id not in {None, form.patient_id}:
+    if not fact["patient_known"] or not entry.actor.sees(form.patient_id):
         return NotFoundError("There is no such patient.")
     if by_key is not None and by_key[0] != entry.content:
         return KeyReusedError("This Idempotency-Key was used for other content.")
@@ -296,7 +313,7 @@ async def _store(connection: asyncpg.Connection, clinic_id: UUID, entries: Seque
 
 
 def _values(entry: Entry) -> tuple[Any, ...]:
-    form, total = entry.form, entry.form.score.total
+    form, total, origin = entry.form, entry.form.score.total, entry.actor.origin
     return (
         form.id,
         form.patient_id,
@@ -316,6 +333,10 @@ def _values(entry: Entry) -> tuple[Any, ...]:
         form.clock.correction_minutes,
         entry.key,
         new_id(),
+        origin.request_id,
+        origin.address,
+        origin.purpose,
+        entry.actor.emergency_about(form.patient_id),
     )
 
 

@@ -9,6 +9,7 @@ class NotificationKind(StrEnum):
     CHECK_IN_MISSED = "check_in.missed"
     ALERT_OPENED = "alert.opened"
     ALERT_REOPENED = "alert.reopened"
+    EMERGENCY_ACCESS_OPENED = "emergency_access.opened"
 
 
 # No symptom, no instrument, no word about how anybody is: a notification ends in logs and on locked screens.
@@ -18,4 +19,6 @@ DESCRIPTIONS: Final = {
     "`data.id` is the expected check-in.",
     NotificationKind.ALERT_OPENED: "An alert waits for somebody of the clinic; `data.id` is the alert.",
     NotificationKind.ALERT_REOPENED: "An alert that had been dealt with has a new cause; `data.id` is the alert.",
+    NotificationKind.EMERGENCY_ACCESS_OPENED: "A clinician opened a restricted patient in an emergency; "
+    "`data.id` is the access.",
 }

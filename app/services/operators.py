@@ -7,13 +7,11 @@ from uuid import UUID
 from app.auth import Actor, Role
 from app.db import Database
 from app.errors import NotFoundError
+from app.services import references
 
 OPERATOR_PRINCIPAL: Final = UUID("00000000-0000-8000-8000-000000000002")  # no token: the login to the database is proof
 
 _CLINIC_EXISTS: Final = "SELECT EXISTS (SELECT FROM clinic WHERE clinic_id = $1)"
-_REFERENCES: Final = """
-SELECT id, external_ref FROM patient WHERE clinic_id = $1 AND id = ANY($2::uuid[]) AND external_ref IS NOT NULL
-"""
 
 
 async def get_operator(database: Database, clinic_id: UUID) -> Actor:
@@ -26,6 +24,5 @@ async def get_operator(database: Database, clinic_id: UUID) -> Actor:
 
 async def find_references(database: Database, actor: Actor, patient_ids: Iterable[UUID]) -> dict[UUID, str]:
     """What the clinic itself calls these patients; one without a reference is left out."""
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
-        rows = await connection.fetch(_REFERENCES, actor.clinic_id, list(set(patient_ids)))
-    return {UUID(bytes=row["id"].bytes): row["external_ref"] for row in rows}
+    async with database.connection(actor) as connection:
+        return await references.find_references(connection, database.keys, actor.clinic_id, set(patient_ids))

@@ -1,19 +1,23 @@
 """Patients of a clinic."""
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Final
 from uuid import UUID
 
+from pydantic import BaseModel
 from sqlalchemy import func, tuple_
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event
 from app.auth import Actor
 from app.db import driver_connection
-from app.errors import ConflictError, NotFoundError
+from app.errors import ConflictError, Fault, NotFoundError
 from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.fields import offset_minutes
@@ -24,7 +28,11 @@ from app.services.clinic_rules import get_own_clinic
 from app.services.derivation import rederive_patient
 from app.services.idempotency import claim_key, fingerprint
 from app.services.locks import lock_patient
+from app.services.references import reference_index
+from app.services.sealing import opened, sealed
 from app.tables import Clinic, Patient, PatientTimeZone
+
+_IDENTIFIERS: Final = frozenset(PatientCreate.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,9 @@ class PatientInView:
 
     id: UUID
     external_ref: str | None
+    name: str | None
+    contact: str | None
+    date_of_birth: date | None
     created_at: datetime
     version: int
     time_zone: str
@@ -48,13 +59,14 @@ async def record_patient(
         asked = fingerprint("patient.create", content.model_dump(mode="json"))
         known_id = await claim_key(session, actor, idempotency_key, asked, patient_id, now)
         if known_id != patient_id:
-            return _in_view(await get_patient(session, actor, known_id), 1, clinic.time_zone), True
-    patient = Patient(clinic_id=actor.clinic_id, id=patient_id, external_ref=content.external_ref, created_at=now)
-    stored = await session.exec(
-        insert(Patient).values(**patient.model_dump()).on_conflict_do_nothing().returning(col(Patient.id))
-    )
+            (known,) = await opened(session, [await get_patient(session, actor, known_id)])
+            return _in_view(known, 1, clinic.time_zone), True
+    patient = Patient(clinic_id=actor.clinic_id, id=patient_id, identifiers=None, ref_index=None, created_at=now)
+    await _name(session, patient, content)
+    values = await sealed(session, patient)
+    stored = await session.exec(insert(Patient).values(**values).on_conflict_do_nothing().returning(col(Patient.id)))
     if stored.first() is None:
-        raise ConflictError("Another patient of this clinic has this external_ref.")
+        raise _reference_taken()
     record_event(session, actor, "patient.create", at=now, subject_id=patient_id, resource_id=patient_id)
     return _in_view(patient, 1, clinic.time_zone), False
 
@@ -62,23 +74,73 @@ async def record_patient(
 async def amend_patient(
     session: AsyncSession, actor: Actor, patient_id: UUID, change: PatientChange, based_on: int, key: str | None
 ) -> tuple[PatientInView, bool]:
-    """The patient with the clock set anew, and whether this was a repeat of an earlier call."""
+    """The patient as changed, and whether this was a repeat of an earlier call.
+
+    Every change is a version of where the clock stands, also one that leaves it as it was.
+    """
     patient, clinic = await get_patient(session, actor, patient_id), await get_own_clinic(session, actor)
     if await versions.is_replayed(session, actor, "patient.amend", patient_id, based_on, change, key):
         return await _as_recorded(session, actor, patient, clinic, based_on + 1), True
     await lock_patient(session, patient_id)
     now = datetime.now(UTC)
     current = versions.unchanged((await _find_zones(session, actor, patient, clinic))[0], based_on)
-    valid_from = change.time_zone_from or now
-    versions.refuse([*time_zones.journey_faults(change.time_zone, valid_from, now)])
+    versions.refuse([*_faults(change, now)])
+    if change.model_fields_set & _IDENTIFIERS:
+        await _rename(session, patient, change)
+    valid_from = _valid_from(change, current, patient, now)
     row = PatientTimeZone(
         **versions.following(current, actor, now, change.reason)
-        | {"time_zone": change.time_zone, "valid_from": valid_from.astimezone(UTC)}
+        | {"time_zone": change.time_zone or current.time_zone, "valid_from": valid_from.astimezone(UTC)}
         | {"valid_from_offset_minutes": offset_minutes(valid_from)}
     )
     await versions.store(session, actor, row, "patient.amend")
     await rederive_patient(session, actor, patient_id, now)
     return await _as_recorded(session, actor, patient, clinic, row.version), False
+
+
+def _faults(change: PatientChange, now: datetime) -> Iterator[Fault]:
+    if not change.model_fields_set - {"reason"}:
+        yield Fault("", "nothing_to_change", "Send at least one field to change.")
+    if change.time_zone is not None:
+        yield from time_zones.journey_faults(change.time_zone, change.time_zone_from or now, now)
+    elif change.model_fields_set & {"time_zone", "time_zone_from"}:
+        yield Fault("/time_zone", "missing", "Say which time zone, and from when if not from now.")
+
+
+def _valid_from(change: PatientChange, current: PatientTimeZone, patient: Patient, now: datetime) -> datetime:
+    if change.time_zone is not None:
+        return change.time_zone_from or now
+    if current.version == 1:  # the clinic's, which held from the beginning
+        return patient.created_at
+    return current.valid_from.astimezone(timezone(timedelta(minutes=current.valid_from_offset_minutes)))
+
+
+async def _name(session: AsyncSession, patient: Patient, content: BaseModel) -> None:
+    """Sets what names the patient, from what is sent of it."""
+    known = json.loads(patient.identifiers or "{}") | content.model_dump(
+        mode="json", exclude_unset=True, include=set(_IDENTIFIERS)
+    )
+    told = {name: value for name, value in known.items() if value is not None}
+    patient.identifiers = json.dumps(told) if told else None
+    reference = told.get("external_ref")
+    patient.ref_index = None if reference is None else await reference_index(session, patient.clinic_id, reference)
+
+
+async def _rename(session: AsyncSession, patient: Patient, change: PatientChange) -> None:
+    """In place: what somebody was called by mistake, or before, is not kept."""
+    (patient,) = await opened(session, [patient])
+    await _name(session, patient, change)
+    values = await sealed(session, patient)
+    renaming = update(Patient).where(col(Patient.clinic_id) == patient.clinic_id, col(Patient.id) == patient.id)
+    try:
+        async with session.begin_nested():
+            await session.exec(renaming.values(identifiers=values["identifiers"], ref_index=values["ref_index"]))
+    except IntegrityError:
+        raise _reference_taken() from None
+
+
+def _reference_taken() -> ConflictError:
+    return ConflictError("Another patient of this clinic has this external_ref.")
 
 
 async def get_patient(session: AsyncSession, actor: Actor, patient_id: UUID) -> Patient:
@@ -114,7 +176,7 @@ async def _all_in_view(session: AsyncSession, actor: Actor, patients: Sequence[P
     numbers = await _find_version_numbers(session, actor, ids)
     return [
         _in_view(patient, numbers.get(patient.id, 1), time_zones.zone_at(zones[patient.id], now))
-        for patient in patients
+        for patient in await opened(session, patients)
     ]
 
 
@@ -131,7 +193,7 @@ async def _find_zones(session: AsyncSession, actor: Actor, patient: Patient, cli
     query = select(PatientTimeZone).where(
         PatientTimeZone.clinic_id == actor.clinic_id, PatientTimeZone.id == patient.id
     )
-    changes = (await session.exec(query.order_by(col(PatientTimeZone.version).desc()))).all()
+    changes = await opened(session, (await session.exec(query.order_by(col(PatientTimeZone.version).desc()))).all())
     clinics = {"time_zone": clinic.time_zone, "valid_from": None, "valid_from_offset_minutes": 0}
     first = versions.default(actor.clinic_id, patient.id, patient.created_at) | clinics
     return [*changes, PatientTimeZone(**first, patient_id=patient.id)]
@@ -143,8 +205,10 @@ async def _as_recorded(
     """What the change answered: what was recorded later is not in it."""
     rows = [row for row in await _find_zones(session, actor, patient, clinic) if row.version <= version]
     zones = time_zones.in_order(ZoneFrom(row.valid_from, row.time_zone) for row in reversed(rows))
+    (patient,) = await opened(session, [patient])
     return _in_view(patient, version, time_zones.zone_at(zones, rows[0].recorded_at))
 
 
 def _in_view(patient: Patient, version: int, time_zone: str) -> PatientInView:
-    return PatientInView(patient.id, patient.external_ref, patient.created_at, version, time_zone)
+    known = PatientCreate.model_validate_json(patient.identifiers or "{}")
+    return PatientInView(patient.id, **dict(known), created_at=patient.created_at, version=version, time_zone=time_zone)

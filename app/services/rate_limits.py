@@ -16,6 +16,7 @@ from uuid import UUID
 
 from app.db import Database
 from app.errors import TooManyError, UnavailableError
+from app.logs import trouble
 from app.services.request_rates import NOBODY, RateKey, RateKind, Usage, add_usage, sweep_rates
 from app.settings import Settings
 
@@ -42,7 +43,7 @@ class RateTable:
         except UnavailableError:
             return None
         except Exception as error:  # noqa: BLE001  # whatever it is, check-ins go on
-            log.error("rates are not counted: %s", type(error).__qualname__)  # noqa: TRY400  # the class says all
+            log.error("rates_not_counted", trouble(error))  # noqa: TRY400  # never the message
             return None
 
     def start(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
@@ -64,7 +65,7 @@ class RateTable:
         try:
             await sweep_rates(database, clinic_id)
         except Exception as error:  # noqa: BLE001  # it is tried again in a minute
-            log.warning("old rates are not swept: %s", type(error).__qualname__)
+            log.warning("rates_not_swept", trouble(error))
 
 
 class _Counter:

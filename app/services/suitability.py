@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlmodel import and_, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.audit import record_read
 from app.auth import Actor
 from app.errors import Fault
 from app.ids import new_id
@@ -103,8 +104,13 @@ async def find_screens_page(
     session: AsyncSession, actor: Actor, episode_id: UUID, page: PageRequest
 ) -> Sequence[SuitabilityScreen]:
     """Latest answered first; one row more than the page holds, if there is one."""
-    await get_episode(session, actor, episode_id)
-    return await versions.find_current(session, SuitabilityScreen, actor, "answered_at", page, episode_id=episode_id)
+    episode = await get_episode(session, actor, episode_id)
+    rows = await versions.find_current(session, SuitabilityScreen, actor, "answered_at", page, episode_id=episode_id)
+    shown = page.shown(rows)
+    await record_read(
+        session, actor, "suitability_screen.list", of=episode.patient_id, resource_id=episode_id, rows=shown
+    )
+    return rows
 
 
 def _answer_faults(questions: Sequence[dict[str, Any]], answers: dict[str, Any]) -> Iterator[Fault]:

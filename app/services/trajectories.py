@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from app.audit import record_read
 from app.auth import Actor
 from app.db import Database
 from app.errors import NotFoundError
@@ -83,19 +84,28 @@ class PatientTrajectory:
 
 
 async def get_trajectory(
-    database: Database, actor: Actor, patient_id: UUID, request: TrajectoryRequest
+    database: Database, actor: Actor, patient_id: UUID, request: TrajectoryRequest, action: str = "trajectory.read"
 ) -> PatientTrajectory:
     """The course through one episode: the one asked for, else the one the patient is in or was in last."""
     instrument = known_instrument(request.instrument, "query/instrument")
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         rows = await _series(connection, actor, patient_id, instrument, request)
         histories = await find_histories(connection, actor.clinic_id, [patient_id], request.known_at)
         thresholds = await find_thresholds(connection, actor.clinic_id, instrument.id, request.known_at)
         treatments = await find_treatments(connection, actor.clinic_id, [patient_id], request.known_at)
-    history = histories.get(patient_id, ())
-    episode = _episode(history, request)
+        history = histories.get(patient_id, ())
+        episode = _episode(history, request)
+        rows = _of_episode(rows, episode, history)
+        await record_read(
+            connection,
+            actor,
+            action,
+            of=patient_id,
+            resource_id=patient_id,
+            rows=_shown(rows, request),
+            asked=_told(request),
+        )
     doses = tuple(dose for dose in episode.doses if dose.started_at <= request.as_of) if episode else ()
-    rows = _of_episode(rows, episode, history)
     asked = _asked(treatments.get(patient_id), episode)
     found = _course(instrument, rows, doses, request.baseline, request.hour, thresholds, asked)
     return PatientTrajectory(instrument, episode, doses, found)
@@ -127,7 +137,7 @@ async def find_amounts_mg(
     """How much was given, by the id of the dose; one whose amount is not known is left out."""
     if not doses:
         return {}
-    async with database.connection(actor.clinic_id, actor.patient_id) as connection:
+    async with database.connection(actor) as connection:
         rows = await connection.fetch(_AMOUNTS, actor.clinic_id, [UUID(dose.id) for dose in doses], known_at)
     return {str(id_): amount for id_, amount in rows if amount is not None}
 
@@ -157,6 +167,15 @@ def _plan(instrument: Instrument, scheduled: PatientTreatment | None) -> CourseP
     entries = [entry for entry in planned.entries if entry.instrument == instrument.id]
     expected = expected_check_ins(entries, planned.opened_at, planned.sessions, scheduled.zones, planned.quiet)
     return CoursePlan(f"schedule@{planned.schedule_version}", expected)
+
+
+def _shown(rows: Sequence[Row], request: TrajectoryRequest) -> int:
+    return sum(request.taken_from is None or row[1] >= request.taken_from for row in rows)
+
+
+def _told(request: TrajectoryRequest) -> TrajectoryRequest:
+    """For the trail: a form named as baseline may be another clinic's, so that its id is left out."""
+    return replace(request, baseline=None) if isinstance(request.baseline, UUID) else request
 
 
 def _of_episode(rows: tuple[Row, ...], episode: Episode | None, history: History) -> tuple[Row, ...]:

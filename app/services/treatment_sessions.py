@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.audit import record_read
 from app.auth import Actor
 from app.ids import new_id
 from app.paging import PageRequest
@@ -80,8 +81,12 @@ async def find_treatment_sessions(
     session: AsyncSession, actor: Actor, episode_id: UUID, page: PageRequest
 ) -> Sequence[SessionInView]:
     """Latest scheduled first; one more than the page holds, if there is one."""
-    await get_episode(session, actor, episode_id)
+    episode = await get_episode(session, actor, episode_id)
     rows = await versions.find_current(session, TreatmentSession, actor, "scheduled_at", page, episode_id=episode_id)
+    shown = page.shown(rows)
+    await record_read(
+        session, actor, "treatment_session.list", of=episode.patient_id, resource_id=episode_id, rows=shown
+    )
     screens = await find_screens(session, actor, episode_id, datetime.now(UTC)) if rows else ()
     return [SessionInView(row, _standing(row, screens)) for row in rows]
 

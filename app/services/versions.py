@@ -15,13 +15,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.audit import record_event
 from app.auth import Actor
 from app.errors import AppError, ConflictError, Fault, NotFoundError, StaleError
-from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.faults import invalid, refusal
 from app.schemas.fields import Body, offset_minutes
 from app.schemas.limits import MAX_VERSIONS
 from app.schemas.versions import Change
-from app.services.idempotency import claim_key, fingerprint
+from app.services.idempotency import find_replay, fingerprint
+from app.services.sealing import opened, sealed
 from app.tables import Assessment, Versioned
 
 Kept = Versioned | Assessment  # a form says `received_at` where the others say `recorded_at`
@@ -41,7 +41,7 @@ async def get_version(session: AsyncSession, table: type[Row], actor: Actor, id_
     row = await session.get(table, (actor.clinic_id, id_, version))
     if row is None:
         raise _absent(table)
-    return row
+    return (await opened(session, [row]))[0]
 
 
 async def find_versions(
@@ -52,7 +52,7 @@ async def find_versions(
     rows = (await session.exec(query.order_by(col(table.version).desc()).limit(limit))).all()
     if not rows:
         raise _absent(table)
-    return rows
+    return await opened(session, rows)
 
 
 async def find_current(
@@ -63,7 +63,8 @@ async def find_current(
     query = select(table).where(table.clinic_id == actor.clinic_id, ~superseded(table)).filter_by(**conditions)
     if page.after is not None:
         query = query.where(tuple_(at, col(table.id)) < (page.after.at, page.after.id))
-    return (await session.exec(query.order_by(at.desc(), col(table.id).desc()).limit(page.limit + 1))).all()
+    rows = (await session.exec(query.order_by(at.desc(), col(table.id).desc()).limit(page.limit + 1))).all()
+    return await opened(session, rows)
 
 
 def superseded(table: Any) -> Any:
@@ -84,20 +85,19 @@ def _absent(table: type[Any]) -> NotFoundError:
 
 
 async def find_replayed(
-    session: AsyncSession, actor: Actor, operation: str, asked: dict[str, Any], key: str | None, new: UUID
+    session: AsyncSession, actor: Actor, operation: str, asked: dict[str, Any], key: str | None, id_: UUID
 ) -> UUID | None:
-    """What an earlier call with this key made; None for a new key, which from now on stands for `new`."""
+    """What an earlier call with this key made or changed; None for a new key, which from now on stands for `id_`."""
     if key is None:
         return None
-    known = await claim_key(session, actor, key, fingerprint(operation, asked), new, datetime.now(UTC))
-    return None if known == new else known
+    return await find_replay(session, actor, key, fingerprint(operation, asked), id_, datetime.now(UTC))
 
 
 async def is_replayed(
     session: AsyncSession, actor: Actor, operation: str, id_: UUID, based_on: int, change: Change, key: str | None
 ) -> bool:
     """Whether this change was made before; what it made then is the version after `based_on`."""
-    return await find_replayed(session, actor, operation, asked_for(id_, based_on, change), key, new_id()) is not None
+    return await find_replayed(session, actor, operation, asked_for(id_, based_on, change), key, id_) is not None
 
 
 def asked_for(id_: UUID, based_on: int, change: Change) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def following(current: Kept, actor: Actor, at: datetime, reason: str) -> dict[st
 
 async def store(session: AsyncSession, actor: Actor, row: Kept, action: str, clash: AppError | None = None) -> None:
     """The row and its place in the trail. Of two parallel writers of one version the second one gets `clash`."""
-    values = insert(type(row)).values(**row.model_dump()).on_conflict_do_nothing()
+    values = insert(type(row)).values(**await sealed(session, row)).on_conflict_do_nothing()
     if (await session.exec(values.returning(col(type(row).version)))).first() is None:
         raise clash or _stale()
     subject_id = getattr(row, "patient_id", None)

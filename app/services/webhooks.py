@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import func, tuple_
-from sqlmodel import col, select
+from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event
@@ -15,6 +15,7 @@ from app.errors import ConflictError, Fault, InvalidError, NotFoundError
 from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.webhooks import DeliveryAnswer, WebhookCreate
+from app.services.sealing import opened, sealed
 from app.services.versions import find_replayed
 from app.tables import Delivery, Notification, Webhook
 from app.webhook_address import AddressError, WebhookAddress, checked_addresses, parse_address
@@ -31,7 +32,7 @@ async def record_webhook(
     now, new, asked = datetime.now(UTC), new_id(), content.model_dump(mode="json")
     address = _parsed(content.url)
     if known := await find_replayed(session, actor, "webhook.create", asked, key, new):
-        return await get_webhook(session, actor, known), True
+        return await _with_secret(session, actor, known), True
     await _refuse_unreachable(address, internal_hosts)
     await _refuse_too_many(session, actor)
     row = Webhook(
@@ -47,7 +48,7 @@ async def record_webhook(
         created_by=actor.token_id,
         disabled_at=None,
     )
-    session.add(row)
+    session.add(Webhook(**await sealed(session, row)))
     _record(session, actor, "webhook.create", row, now)
     return row, False
 
@@ -73,12 +74,18 @@ async def rotate_secret(session: AsyncSession, actor: Actor, id_: UUID, key: str
     """A new secret; for a day the one before signs beside it, so that receivers can change in their own time."""
     now = datetime.now(UTC)
     if await _is_repeat(session, actor, "webhook.rotate", id_, key):
-        return await get_webhook(session, actor, id_), True
-    row = await get_webhook(session, actor, id_, to_change=True)
+        return await _with_secret(session, actor, id_), True
+    (row,) = await opened(session, [await get_webhook(session, actor, id_, to_change=True)])
     row.previous_secret, row.secret = row.secret, new_secret()
     row.previous_secret_until = now + timedelta(hours=BOTH_SECRETS_HOURS)
+    changed = update(Webhook).where(col(Webhook.clinic_id) == actor.clinic_id, col(Webhook.id) == id_)
+    await session.exec(changed.values(**await sealed(session, row)))
     _record(session, actor, "webhook.rotate", row, now)
     return row, False
+
+
+async def _with_secret(session: AsyncSession, actor: Actor, webhook_id: UUID) -> Webhook:
+    return (await opened(session, [await get_webhook(session, actor, webhook_id)]))[0]
 
 
 async def disable_webhook(session: AsyncSession, actor: Actor, id_: UUID, key: str | None) -> tuple[Webhook, bool]:
@@ -126,7 +133,7 @@ async def retry_delivery(
 ) -> tuple[DeliveryAnswer, bool]:
     """A dead one begins anew, with all its attempts. Raises NotFoundError, ConflictError."""
     asked = {"webhook_id": str(webhook_id), "notification_id": str(notification_id)}
-    replayed = await find_replayed(session, actor, "webhook.retry", asked, key, new_id()) is not None
+    replayed = await find_replayed(session, actor, "webhook.retry", asked, key, notification_id) is not None
     query = _deliveries(actor, webhook_id).where(Delivery.notification_id == notification_id)
     found = (await session.exec(query.with_for_update(of=Delivery))).first()
     if found is None:
@@ -137,7 +144,9 @@ async def retry_delivery(
             raise ConflictError("Only a dead delivery can be sent again: this one was delivered, or still will be.")
         now = datetime.now(UTC)
         delivery.status, delivery.attempts, delivery.next_attempt_at = "pending", 0, now
-        record_event(session, actor, "webhook.retry", at=now, subject_id=None, resource_id=webhook_id)
+        record_event(
+            session, actor, "webhook.retry", at=now, subject_id=notification.patient_id, resource_id=webhook_id
+        )
     return _told(delivery, notification), replayed
 
 
@@ -186,7 +195,7 @@ async def _refuse_too_many(session: AsyncSession, actor: Actor) -> None:
 
 
 async def _is_repeat(session: AsyncSession, actor: Actor, operation: str, id_: UUID, key: str | None) -> bool:
-    return await find_replayed(session, actor, operation, {"id": str(id_)}, key, new_id()) is not None
+    return await find_replayed(session, actor, operation, {"id": str(id_)}, key, id_) is not None
 
 
 def _record(session: AsyncSession, actor: Actor, action: str, row: Webhook, at: datetime) -> None:

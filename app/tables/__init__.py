@@ -2,15 +2,18 @@
 
 from typing import Final
 
+from app.tables.access import CareTeam, EmergencyAccess
 from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
-from app.tables.base import Versioned
-from app.tables.clinics import ApiToken, Clinic, ClinicRules
+from app.tables.base import Sealed, Versioned, sealed_columns
+from app.tables.clinics import ApiToken, Clinic, ClinicRules, DataKey
+from app.tables.consents import Consent, PartTwo
+from app.tables.erasures import Erasure
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.research import CohortQuestion
 from app.tables.schedules import ExpectedCheckIn, Schedule
-from app.tables.trail import AuditEvent, AuditLink, IdempotencyKey
+from app.tables.trail import AuditEvent, AuditLink, AuditSubject, IdempotencyKey
 from app.tables.treatment import (
     AdverseEvent,
     EpisodeOfCare,
@@ -32,21 +35,29 @@ __all__ = [
     "Assessment",
     "AuditEvent",
     "AuditLink",
+    "AuditSubject",
+    "CareTeam",
     "CheckInLink",
     "Clinic",
     "ClinicRules",
     "CohortQuestion",
+    "Consent",
+    "DataKey",
     "Delivery",
     "Derivation",
+    "EmergencyAccess",
     "EpisodeOfCare",
+    "Erasure",
     "ExpectedCheckIn",
     "IdempotencyKey",
     "Notification",
     "Observation",
+    "PartTwo",
     "Patient",
     "PatientTimeZone",
     "RequestRate",
     "Schedule",
+    "Sealed",
     "Standing",
     "SuitabilityChecklist",
     "SuitabilityScreen",
@@ -54,6 +65,7 @@ __all__ = [
     "TreatmentSession",
     "Versioned",
     "Webhook",
+    "sealed_columns",
 ]
 
 # Tables the runtime role may only add to and read; what else it may do is granted in the migrations.
@@ -61,8 +73,8 @@ APPEND_ONLY: Final = frozenset(
     {
         "clinic",
         "clinic_rules",
-        "patient",
         "patient_time_zone",
+        "care_team",
         "assessment",
         "episode",
         "treatment_session",
@@ -70,6 +82,9 @@ APPEND_ONLY: Final = frozenset(
         "adverse_event",
         "suitability_checklist",
         "suitability_screen",
+        "consent",
+        "part_two",
+        "erasure",
         "threshold",
         "schedule",
         "alert_event",
@@ -78,6 +93,7 @@ APPEND_ONLY: Final = frozenset(
         "audit_event",
         "audit_link",
         "cohort_question",
+        "audit_subject",
     }
 )
 # Tables that say nothing of their own: what they hold follows from the others and can be made anew from them.

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Double, Index, SmallInteger, Text
 from sqlmodel import Field, SQLModel
 
-from app.tables.base import to_clinic, to_patient
+from app.tables.base import Sealed, to_clinic, to_patient
 
 
 class Alert(SQLModel, table=True):
@@ -64,7 +64,7 @@ class AlertEvent(SQLModel, table=True):
     cause: str | None = Field(sa_type=Text)  # key of what raised it, or of what no longer does
     assessment_id: UUID | None
     action: str | None = Field(sa_type=Text)  # what was done
-    note: str | None = Field(sa_type=Text)
+    note: str | None = Field(sa_type=Sealed)
 
 
 class Standing(SQLModel, table=True):

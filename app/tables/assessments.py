@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, CheckConstraint, Column, Double, Index, LargeBinary, SmallInteger, Text, text
 from sqlmodel import Field, SQLModel
 
-from app.tables.base import to_patient
+from app.tables.base import Sealed, to_patient
 
 
 class Assessment(SQLModel, table=True):
@@ -57,7 +57,7 @@ class Assessment(SQLModel, table=True):
     mode: str = Field(sa_type=Text)
     language: str = Field(sa_type=Text)
     status: str = Field(sa_type=Text)
-    reason: str | None = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Sealed)
     recorded_by: UUID  # token
     # What the request told of the sender's clock: seconds it ran ahead of ours, and what was taken off `taken_at`.
     device_skew_seconds: int | None

@@ -1,9 +1,12 @@
 """What every table shares: names of constraints, foreign keys, versions."""
 
 from datetime import datetime
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, MetaData, SmallInteger, Text
+from sqlalchemy import CheckConstraint, Dialect, ForeignKeyConstraint, LargeBinary, MetaData, SmallInteger, Text
+from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 NAMING_CONVENTION = {
@@ -33,6 +36,24 @@ def version_checks() -> tuple[CheckConstraint, CheckConstraint]:
     )
 
 
+class Sealed(TypeDecorator[Any]):
+    """A text that names or describes a person. `services.sealing` seals and opens it; plain text is not stored."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:  # noqa: ARG002  # SQLAlchemy's signature
+        if value is not None and not isinstance(value, bytes):
+            raise TypeError("this text has to be sealed before it is stored")
+        return value
+
+
+@cache
+def sealed_columns(table: type[SQLModel]) -> tuple[str, ...]:
+    columns = SQLModel.metadata.tables[str(table.__tablename__)].columns
+    return tuple(column.name for column in columns if isinstance(column.type, Sealed))
+
+
 class Versioned(SQLModel):
     """What is never changed: a correction is the next version, a whole row with its reason. The highest is current."""
 
@@ -48,3 +69,4 @@ class TreatmentRecord(Versioned):
     """A versioned thing of one patient. No foreign key leads to its parent: that has versions, and keeps them."""
 
     patient_id: UUID
+    reason: str | None = Field(sa_type=Sealed)

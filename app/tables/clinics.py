@@ -39,7 +39,7 @@ class ClinicRules(Versioned, table=True):
 
 
 class ApiToken(SQLModel, table=True):
-    """A bearer token; its secret is stored as SHA-256 alone."""
+    """A bearer token; its secret is stored as a keyed hash alone."""
 
     __tablename__: ClassVar[Any] = "api_token"
     __table_args__ = (
@@ -59,3 +59,18 @@ class ApiToken(SQLModel, table=True):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+
+
+class DataKey(SQLModel, table=True):
+    """What texts of one patient are sealed with, or those of the clinic: the key itself, wrapped by a master key.
+
+    The row is all there is of it. Destroyed, everything sealed with it is lost, in every copy.
+    """
+
+    __tablename__: ClassVar[Any] = "data_key"
+    __table_args__ = (to_clinic(),)
+
+    clinic_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)  # the patient's; the clinic's own id for the clinic
+    wrapped: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime

@@ -7,21 +7,23 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, LargeBinary, SmallInteger, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from app.tables.base import TreatmentRecord, to_clinic, to_patient, version_checks
+from app.tables.base import Sealed, TreatmentRecord, to_clinic, to_patient, version_checks
 
 
 class Patient(SQLModel, table=True):
-    """A person in treatment. The clinic's own reference is the only identifier kept."""
+    """A person in treatment. Whatever names them is sealed; the clinic's own reference is found again by its index."""
 
     __table_args__ = (
         to_clinic(),
-        UniqueConstraint("clinic_id", "external_ref"),
+        UniqueConstraint("clinic_id", "ref_index"),
+        CheckConstraint("octet_length(ref_index) = 32", name="index_is_a_hash"),
         Index("ix_patient_clinic_id_created_at_id", "clinic_id", "created_at", "id"),
     )
 
     clinic_id: UUID = Field(primary_key=True)
     id: UUID = Field(primary_key=True)
-    external_ref: str | None = Field(sa_type=Text)
+    identifiers: str | None = Field(sa_type=Sealed)  # JSON of what is known: external_ref, name, contact, date_of_birth
+    ref_index: bytes | None = Field(sa_type=LargeBinary)  # keyed hash of external_ref
     created_at: datetime
 
 

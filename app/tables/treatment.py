@@ -8,7 +8,7 @@ from sqlalchemy import ARRAY, CheckConstraint, Double, Index, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from app.tables.base import TreatmentRecord, Versioned, to_patient, version_checks
+from app.tables.base import Sealed, TreatmentRecord, Versioned, to_patient, version_checks
 
 
 class EpisodeOfCare(TreatmentRecord, table=True):
@@ -24,7 +24,7 @@ class EpisodeOfCare(TreatmentRecord, table=True):
     )
 
     modality: str = Field(sa_type=Text)
-    label: str | None = Field(sa_type=Text)
+    label: str | None = Field(sa_type=Sealed)
     opened_at: datetime
     opened_at_offset_minutes: int = Field(sa_type=SmallInteger)
     closed_at: datetime | None
@@ -142,7 +142,7 @@ class AdverseEvent(TreatmentRecord, table=True):
 
     treatment_session_id: UUID
     term: str = Field(sa_type=Text)
-    note: str | None = Field(sa_type=Text)
+    note: str | None = Field(sa_type=Sealed)
     severity: str = Field(sa_type=Text)
     serious: bool
     onset_at: datetime
@@ -184,7 +184,7 @@ class SuitabilityScreen(TreatmentRecord, table=True):
     answered_at: datetime
     answered_at_offset_minutes: int = Field(sa_type=SmallInteger)
     outcome: str = Field(sa_type=Text)
-    decided_by: str = Field(sa_type=Text)
+    decided_by: str = Field(sa_type=Sealed)
 
 
 class Threshold(Versioned, table=True):

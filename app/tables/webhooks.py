@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, CheckConstraint, Index, SmallInteger, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from app.tables.base import to_clinic, to_patient
+from app.tables.base import Sealed, to_clinic, to_patient
 
 
 class Webhook(SQLModel, table=True):
@@ -23,8 +23,8 @@ class Webhook(SQLModel, table=True):
     url: str = Field(sa_type=Text)
     events: list[str] = Field(sa_type=ARRAY(Text))  # kinds of notification; empty: all
     label: str = Field(sa_type=Text)
-    secret: str = Field(sa_type=Text)
-    previous_secret: str | None = Field(sa_type=Text)
+    secret: str = Field(sa_type=Sealed)
+    previous_secret: str | None = Field(sa_type=Sealed)
     previous_secret_until: datetime | None
     created_at: datetime
     created_by: UUID  # token

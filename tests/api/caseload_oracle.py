@@ -1,5 +1,6 @@
 """A clinic made up at random, row by row, and what a caseload must say of it, worked out in plain Python."""
 
+import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,10 @@ from uuid import UUID
 
 import asyncpg
 
+from app.crypto import KeyRing
 from app.scoring.registry import get_instrument
+from app.services.data_keys import get_keys
+from app.services.sealing import place, seal_text
 
 AS_OF: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
@@ -134,11 +138,17 @@ def _standing(draw: random.Random) -> dict[str, Any]:
 # --- Storing ----------------------------------------------------------------------------------------------------------
 
 
-async def store(connection: asyncpg.Connection, clinic_id: UUID, people: Iterable[Person], instrument: str) -> None:
+async def store(
+    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, people: Sequence[Person], instrument: str
+) -> None:
+    keys = await get_keys(connection, ring, clinic_id, [person.id for person in people])
     for person in people:
+        names = json.dumps({"external_ref": person.external_ref})
+        home = place("patient", "identifiers", clinic_id, person.id)
+        identifiers = None if person.external_ref is None else seal_text(keys[person.id], names, home)
         await connection.execute(
-            "INSERT INTO patient (clinic_id, id, external_ref, created_at) VALUES ($1, $2, $3, $4)",
-            *(clinic_id, person.id, person.external_ref, person.created_at),
+            "INSERT INTO patient (clinic_id, id, identifiers, created_at) VALUES ($1, $2, $3, $4)",
+            *(clinic_id, person.id, identifiers, person.created_at),
         )
         if person.standing is not None:
             await set_standing(connection, clinic_id, person.id, instrument, person.standing)
@@ -163,7 +173,7 @@ async def set_standing(
 async def _store_session(connection: asyncpg.Connection, clinic_id: UUID, patient_id: UUID, session: Session) -> None:
     made = await connection.fetchval("SELECT gen_random_uuid()")
     for version, (status, at, wrong) in enumerate(session.versions, start=1):
-        reason = None if version == 1 else "moved"
+        reason = None if version == 1 else b"moved"
         await connection.execute(
             _SESSION, clinic_id, made, version, reason, patient_id, session.kind, status, at, wrong
         )

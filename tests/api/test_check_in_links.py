@@ -11,11 +11,12 @@ import pytest
 from fastapi import FastAPI
 
 from app import deps
-from app.auth import Role, TokenKind, new_token, parse_token
+from app.auth import Role, TokenKind, hash_secret, new_token, parse_token
 from app.db import Database
 from app.ids import new_id
 from app.services.clinic_rules import DEFAULTS
 from app.services.clinics import record_token
+from app.services.data_keys import get_token_key
 from app.settings import Settings
 from tests.api.check_ins import (
     AT_RISK,
@@ -38,8 +39,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_waiting_for_the_cac
 async def make_expired_link(database: Database, api: Api, patient_id: str) -> dict[str, Any]:
     """One of last week: the runtime role may add it, and may move no expiry."""
     link_id = new_id()
-    token, secret_hash = new_token(api.clinic_id, link_id, TokenKind.LINK)
+    token, secret = new_token(api.clinic_id, link_id, TokenKind.LINK)
     async with database.connection(api.clinic_id) as connection:
+        token_key = await get_token_key(connection, database.keys, api.clinic_id)
         await connection.execute(
             """INSERT INTO check_in_link (clinic_id, id, patient_id, secret_hash, created_at, created_by, expires_at,
                    tries_left)
@@ -47,7 +49,7 @@ async def make_expired_link(database: Database, api: Api, patient_id: str) -> di
             api.clinic_id,
             link_id,
             UUID(patient_id),
-            secret_hash,
+            hash_secret(secret, token_key),
         )
     return {"id": str(link_id), "token": token}
 

@@ -8,17 +8,19 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from sqlmodel import select
 
 from app.auth import Role
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.main import create_app
 from app.schemas.webhooks import EventKind
+from app.services import sealing
 from app.services.notification_kinds import NotificationKind
 from app.services.outbox import NewNotification, notify
 from app.services.webhooks import MAX_WEBHOOKS
 from app.settings import Settings
-from app.tables import Clinic
+from app.tables import Clinic, Webhook
 from tests.api.treatment import assert_closed_to, assert_created_once, assert_foreign_is_absent, assert_refused, events
 from tests.conftest import Api, client
 
@@ -245,9 +247,9 @@ async def test_rotation_lets_the_old_secret_sign_for_a_day(admin: Api, database:
     assert rotated.json()["secret"] != made["secret"]
     left = datetime.fromisoformat(rotated.json()["previous_secret_until"]) - datetime.now(UTC)
     assert timedelta(hours=23, minutes=59) < left <= timedelta(hours=24)
-    async with database.connection(admin.clinic_id) as connection:
-        row = await connection.fetchrow("SELECT secret, previous_secret FROM webhook")
-    assert tuple(row) == (rotated.json()["secret"], made["secret"])
+    async with database.session(admin.clinic_id) as session:
+        (row,) = await sealing.opened(session, (await session.exec(select(Webhook))).all())
+    assert (row.secret, row.previous_secret) == (rotated.json()["secret"], made["secret"])
 
 
 async def test_rotations_at_once_follow_each_other(admin: Api) -> None:

@@ -17,20 +17,24 @@ from typing import IO
 
 import httpx2
 
+from app.crypto import new_master_key
 from app.postgres_watchdog import recorded_postmaster, running_postmaster
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+MASTER_KEY = new_master_key()  # of all tests of this run
 UNLIMITED = dict.fromkeys(
     ("TIDEMARK_RATE_PER_TOKEN", "TIDEMARK_RATE_PER_ADDRESS", "TIDEMARK_FAILED_LOGINS_PER_ADDRESS"), "0"
 )
 
 
 def plain_environment(**settings: str) -> dict[str, str]:
-    """Nothing of the outer process's settings, only these; no limits on rates, for all tests come from one address."""
+    """Nothing of the outer process's settings, only these; no word while all is well, no limits on rates."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEMARK_", "MAKE"))}
-    return outer | {"COLUMNS": "200", "NO_COLOR": "1"} | UNLIMITED | settings
+    keys = {"TIDEMARK_MASTER_KEYS": MASTER_KEY}
+    quiet = {"COLUMNS": "200", "NO_COLOR": "1", "TIDEMARK_LOG_LEVEL": "warning"}
+    return outer | quiet | UNLIMITED | keys | settings
 
 
 def free_port() -> int:
@@ -57,6 +61,7 @@ class Service:
     environment: Mapping[str, str]
     said: Path
     port: int = field(default_factory=free_port)
+    program: tuple[str, ...] = ("-m", "app")
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +81,7 @@ class Service:
         said: IO[bytes]
         with self.said.open("ab") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", *self.arguments, "--port", str(self.port)],
+                [sys.executable, *self.program, *self.arguments, "--port", str(self.port)],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -24,6 +24,7 @@ TWINS = 40  # parallel sends of one form
 FORMS = 50
 WRITERS = 60  # check-ins that meet the locked table; far more than there are connections
 READERS = 60  # of one patient, likewise
+ALIVE_SECONDS = 0.1
 SLACK_SECONDS = 1.5  # for two busy cores, on top of what the settings promise
 
 
@@ -78,8 +79,9 @@ async def test_a_locked_table_is_a_quick_503(site: Site, stored: Database, owner
         assert {answer.status_code for answer, _ in refused} == {503}
         assert all(answer.headers["Retry-After"] for answer, _ in refused)
         assert max(seconds for _, seconds in refused) < promised
+        assert statistics.median(seconds for _, seconds in refused) < 2.5
         assert {answer.status_code for answer, _ in alive} == {200}
-        assert statistics.median(seconds for _, seconds in alive) < 0.25
+        assert statistics.median(seconds for _, seconds in alive) < ALIVE_SECONDS
         assert await ids_of(site, stored) == []
         async with stored.connection(site.clinic_id) as connection:
             assert await connection.fetchval("SELECT count(*) FROM audit_event WHERE subject_id IS NULL") == 0
@@ -112,6 +114,7 @@ async def test_a_full_pool_is_a_quick_503(site: Site, owner: asyncpg.Connection)
     taken = sorted(seconds for _, seconds in refused)
     assert taken[-1] < settings.lock_timeout_ms / 1000 + SLACK_SECONDS
     assert taken[READERS - holders - 1] < settings.pool_wait_seconds + SLACK_SECONDS
+    assert statistics.median(seconds for _, seconds in alive) < ALIVE_SECONDS
     for told in (alive, unconcerned, after):
         assert {answer.status_code for answer, _ in told} == {200}
         assert statistics.median(seconds for _, seconds in told) < 0.25

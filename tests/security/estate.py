@@ -80,6 +80,12 @@ ADVERSE_EVENT: dict[str, Any] = {
     "serious": False,
     "onset_at": ago(hours=49),
 }
+CONSENT: dict[str, Any] = {
+    "purpose": "disclosure_to_recipient",
+    "recipient": "Dr. Elsewhere",
+    "how": "signed",
+    "given_at": ago(days=18),
+}
 # Due now and long: the window of the first opened with the course, the second follows the dose.
 SCHEDULE: dict[str, Any] = {
     "entries": [
@@ -165,6 +171,7 @@ async def open_estate(app: FastAPI | str, database: Database, name: str) -> Asyn
         for things in (estate.things, estate.others):
             await _furnish_patient(estate, things)
         await settle(database, clinic.clinic_id, [Invented()] * SMALLEST_CELL)  # or no cohort would be told
+        await _hide_patients(estate)
         patient = UUID(estate.things["patient"])
         _, token = await clinics.record_token(database, clinic.clinic_id, Role.PATIENT, name, patient_id=patient)
         await enter(Role.PATIENT, token)
@@ -185,13 +192,15 @@ async def _furnish_clinic(estate: Estate) -> None:
     checklist = CHECKLIST | {"title": f"{name} list"}
     things["checklist"] = (await _send(estate, "POST", "/v1/suitability-checklists", checklist))["id"]
     things["threshold"] = (await _send(estate, "POST", "/v1/thresholds", THRESHOLD | {"source": name}))["id"]
+    gone = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name} gone"}))["id"]
+    things["erasure"] = (await _send(estate, "DELETE", f"/v1/patients/{gone}?ground=patient_request", None))["id"]
     things["webhook"] = (await _send(estate, "POST", "/v1/webhooks", WEBHOOK | {"label": name}))["id"]
 
 
 async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
     name, shared = estate.name, estate.things
     number = 1 if things is estate.things else 2
-    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook")}
+    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "erasure")}
     patient = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name}-chart-{number}"}))["id"]
     await _send(estate, "PATCH", f"/v1/patients/{patient}", {"reason": name, "time_zone": "Europe/Lisbon"})
     episode = (await _send(estate, "POST", f"/v1/patients/{patient}/episodes", EPISODE | {"label": name}))["id"]
@@ -217,8 +226,26 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
         made[kind] = answer["id"]
         if kind == "link":
             made["link_token"] = answer["token"]
+    consent = await _send(estate, "PUT", f"/v1/patients/{patient}/consents", CONSENT | {"document": f"{name} scan"})
+    made["consent"] = consent["id"]
     made |= await _fill_forms(estate, patient)
     things |= made
+
+
+async def _hide_patients(estate: Estate) -> None:
+    """Two more, restricted to nobody: one stays hidden from the clinician, the other is opened in an emergency."""
+    made = []
+    for number in (3, 4):
+        reference = {"external_ref": f"{estate.name}-chart-{number}"}
+        made.append((await _send(estate, "POST", "/v1/patients", reference))["id"])
+        team = {"restricted": True, "members": [], "reason": estate.name}
+        await _send(estate, "PUT", f"/v1/patients/{made[-1]}/care-team", team, {"If-Match": '"1"'})
+    hidden, opened = made
+    why = {"reason": f"{estate.name}: on call tonight", "hours": 2}
+    answer = await estate.http[Role.CLINICIAN].post(f"/v1/patients/{opened}/emergency-access", json=why)
+    assert answer.status_code == 201, answer.text
+    for things in (estate.things, estate.others):
+        things |= {"restricted": hidden, "emergency_access": answer.json()["id"]}
 
 
 async def _fill_forms(estate: Estate, patient: str) -> dict[str, str]:
@@ -243,9 +270,11 @@ async def _fill_forms(estate: Estate, patient: str) -> dict[str, str]:
     }
 
 
-async def _send(estate: Estate, method: str, address: str, body: dict[str, Any]) -> dict[str, Any]:
-    is_first = method == "PUT" or address == "/v1/clinic"
-    headers = {} if is_first and method == "PUT" else {"If-Match": '"1"'}
+async def _send(
+    estate: Estate, method: str, address: str, body: dict[str, Any] | None, headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    if headers is None:
+        headers = {} if method == "PUT" else {"If-Match": '"1"'}
     answer = await estate.http[Role.ADMIN].request(method, address, json=body, headers=headers)
     assert answer.is_success, (method, address, answer.text)
     made: dict[str, Any] = answer.json()

@@ -15,6 +15,7 @@ from tests.security.estate import (
     ADVERSE_EVENT,
     BETTER,
     CHECKLIST,
+    CONSENT,
     EPISODE,
     OBSERVATION,
     SCHEDULE,
@@ -46,6 +47,9 @@ NAMED: Final = {
     "webhook_id": "webhook",
     "notification_id": "notification",
     "link_id": "link",
+    "access_id": "emergency_access",
+    "consent_id": "consent",
+    "erasure_id": "erasure",
 }
 
 
@@ -63,6 +67,7 @@ class Sound:
     body: Any = None
     query: dict[str, Any] = field(default_factory=dict)
     reference: str = ""  # of an instrument or a protocol
+    named: dict[str, str] = field(default_factory=dict)  # parameters of the path that name something unusual
 
 
 _PATIENT: Final = Thing("patient")
@@ -74,6 +79,7 @@ _WHY: Final = {"reason": "a slip"}
 SOUND: Final[dict[str, Sound]] = {
     "livez": Sound(),
     "readyz": Sound(),
+    "get_metrics": Sound(),
     # Reads
     "list_assessments": Sound(query={"patient_id": _PATIENT}),
     "get_assessment": Sound(),
@@ -113,6 +119,13 @@ SOUND: Final[dict[str, Sound]] = {
     "get_alert_latency": Sound(),
     "list_audit_events": Sound(query={"patient_id": _PATIENT}),
     "list_accesses": Sound(),
+    "list_consents": Sound(),
+    "list_consent_versions": Sound(),
+    "get_part_two": Sound(),
+    "list_part_two_versions": Sound(),
+    "get_everything": Sound(),
+    "list_erasures": Sound(query={"patient_id": _PATIENT}),
+    "get_erasure": Sound(),
     "get_alert": Sound(),
     "list_suitability_checklists": Sound(),
     "get_suitability_checklist": Sound(),
@@ -127,10 +140,17 @@ SOUND: Final[dict[str, Sound]] = {
     "list_webhook_deliveries": Sound(),
     "list_check_in_links": Sound(),
     "get_check_in_link": Sound(),
+    "get_care_team": Sound(),
+    "list_care_team_versions": Sound(),
+    "list_emergency_accesses": Sound(),
+    "get_emergency_access": Sound(),
     "get_check_in": Sound(),
     # Writes
     "score_without_storing": Sound({"responses": BETTER}, reference="phq-9"),
     "create_patient": Sound({"external_ref": "chart-9"}),
+    "put_consent": Sound(_WHY | CONSENT),
+    "withdraw_consent": Sound(_WHY | {"withdrawn_at": ago(minutes=1)}),
+    "put_part_two": Sound(_WHY | {"applies": True}),
     "amend_patient": Sound(_WHY | {"time_zone": "America/Denver", "time_zone_from": ago(days=1)}),
     "amend_clinic_rules": Sound(
         _WHY | {"amend_window_hours": 48, "safety_text": "Call 555-0111.", "quiet_from": "22:00"}
@@ -173,6 +193,12 @@ SOUND: Final[dict[str, Sound]] = {
     "retry_webhook_delivery": Sound(),
     "create_check_in_link": Sound({"expires_in_hours": 24, "tries": 5}),
     "revoke_check_in_link": Sound(),
+    "put_care_team": Sound(_WHY | {"restricted": False, "members": []}),
+    "open_emergency_access": Sound(
+        {"reason": "found unconscious at home", "hours": 1}, named={"patient_id": "restricted"}
+    ),
+    "end_emergency_access": Sound(),
+    "erase_patient": Sound(query={"ground": "patient_request"}),
 }
 
 
@@ -220,9 +246,12 @@ class Operation:
     def parameters(self, place: str) -> list[str]:
         return [one["name"] for one in self.entry.get("parameters", ()) if one["in"] == place]
 
+    def kind_of(self, parameter: str) -> str:
+        return self.sound.named.get(parameter, NAMED[parameter])
+
     def slots(self) -> list[Slot]:
         """Where this operation names things."""
-        paths = [Slot("path", name, NAMED[name]) for name in self.parameters("path") if name in NAMED]
+        paths = [Slot("path", name, self.kind_of(name)) for name in self.parameters("path") if name in NAMED]
         queries = [Slot("query", name, at.kind) for name, at in self.sound.query.items() if isinstance(at, Thing)]
         return paths + queries + [Slot("body", "", kind) for kind in sorted(set(_kinds(self.sound.body)))]
 
@@ -236,7 +265,7 @@ class Operation:
         path = self.path.replace("{reference}", self.sound.reference)
         for name in self.parameters("path"):
             if name in NAMED:
-                path = path.replace("{" + name + "}", named("path", name, NAMED[name]))
+                path = path.replace("{" + name + "}", named("path", name, self.kind_of(name)))
         query = {
             name: named("query", name, at.kind) if isinstance(at, Thing) else at
             for name, at in self.sound.query.items()

@@ -287,7 +287,7 @@ async def test_derivation_and_people_take_turns(database: Database, clinic: Clin
 async def test_a_patient_may_raise_their_own(database: Database, clinic: Clinic) -> None:
     """In a transaction that sees nobody else."""
     patient = await add_patient(database, clinic)
-    async with database.connection(clinic.clinic_id, patient) as connection:
+    async with database.connection(Actor(clinic.clinic_id, uuid4(), Role.PATIENT, patient)) as connection:
         await reconcile_alerts(connection, clinic.clinic_id, {patient: [critical(uuid4())]}, NOW)
     assert await stored(database, clinic) == [("critical_item", 9, "open", 0, 1)]
     assert await told(database, clinic) == ["alert.opened"]

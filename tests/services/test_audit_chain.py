@@ -36,7 +36,7 @@ from app.services.patients import record_patient
 from app.tables import AuditEvent
 from app.webhook_client import WebhookClient
 from tests.services import trail
-from tests.services.trail import a_chain, add_event, an_actor, checked, fault, head, links, write
+from tests.services.trail import a_chain, add_event, an_actor, checked, fault, head, links, show, write
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +67,18 @@ EVENT: dict[str, Any] = {
 }
 
 
+EVERY_COLUMN = EVENT | {
+    "request_id": UUID(int=6),
+    "address": "192.0.2.7",
+    "purpose": "treatment",
+    "outcome": "done",
+    "rows": 2,
+    "filter": "instrument=phq-9",
+    "subjects_digest": "a" * 64,
+    "emergency_id": UUID(int=7),
+}
+
+
 async def test_the_hash_is_this_one_for_ever() -> None:
     """Chains sealed by one version have to be proven by every later one."""
     assert canonical(EVENT) == (
@@ -80,28 +92,31 @@ async def test_the_hash_is_this_one_for_ever() -> None:
 
 async def test_every_column_counts() -> None:
     """Of the table as it is: whichever is changed, by however little, the hash is another. Its order is no matter."""
-    assert EVENT.keys() == AuditEvent.model_fields.keys()
-    sealed = link_hash(1, BEGINNING, EVENT)
-    for name, value in EVENT.items():
+    assert EVERY_COLUMN.keys() == AuditEvent.model_fields.keys()
+    sealed = link_hash(1, BEGINNING, EVERY_COLUMN)
+    for name, value in EVERY_COLUMN.items():
         match value:
             case UUID():
                 other: Any = UUID(int=value.int ^ 1)
             case datetime():
                 other = value + timedelta(microseconds=1)
+            case int():
+                other = value ^ 1
             case _:
                 other = f"{value[:-1]}{chr(ord(value[-1]) ^ 1)}"
-        assert link_hash(1, BEGINNING, EVENT | {name: other}) != sealed, name
-    assert link_hash(1, BEGINNING, EVENT | {"subject_id": None}) != sealed
-    assert link_hash(2, BEGINNING, EVENT) != sealed
-    assert link_hash(1, bytes(31) + b"\1", EVENT) != sealed
+        assert link_hash(1, BEGINNING, EVERY_COLUMN | {name: other}) != sealed, name
+    assert link_hash(1, BEGINNING, EVERY_COLUMN | {"subject_id": None}) != sealed
+    assert link_hash(2, BEGINNING, EVERY_COLUMN) != sealed
+    assert link_hash(1, bytes(31) + b"\1", EVERY_COLUMN) != sealed
     berlin = EVENT["at"].astimezone(timezone(timedelta(hours=1)))
-    assert link_hash(1, BEGINNING, dict(reversed(list(EVENT.items()))) | {"at": berlin}) == sealed
+    assert link_hash(1, BEGINNING, dict(reversed(list(EVERY_COLUMN.items()))) | {"at": berlin}) == sealed
 
 
 async def test_a_later_column_leaves_old_hashes_alone() -> None:
     """Empty it changes nothing, filled it counts; one of a kind nobody thought of is refused, not guessed at."""
-    assert canonical(EVENT | {"purpose": None}) == canonical(EVENT)
-    assert canonical(EVENT | {"purpose": "care"}) != canonical(EVENT)
+    for name in EVERY_COLUMN.keys() - EVENT.keys():
+        assert canonical(EVENT | {name: None}) == canonical(EVENT)
+        assert canonical(EVENT | {name: EVERY_COLUMN[name]}) != canonical(EVENT)
     with pytest.raises(TypeError):
         canonical(EVENT | {"weight": 1.5})
 
@@ -240,17 +255,18 @@ async def test_each_clinic_has_a_chain_of_its_own(stored: Database, clinic_id: U
 # --- Who may change what ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", ["audit_event", "audit_link"])
+@pytest.mark.parametrize("table", ["audit_event", "audit_link", "audit_subject"])
 @pytest.mark.parametrize("who", ["owner", "superuser", "superuser as a replica"])
 async def test_nobody_changes_the_trail_by_a_statement(
     stored: Database, own: PostgresAddress, clinic_id: UUID, table: str, who: str
 ) -> None:
     """Not even where row-level security lets them see the rows, or where they see none."""
-    await a_chain(stored, clinic_id, 1)
+    await show(stored, an_actor(clinic_id), [uuid4(), uuid4()])
+    assert await seal(stored, clinic_id, FIRST_ID) == (1, None)
     connection = await (asyncpg.connect(own.owner_url) if who == "owner" else trail.as_superuser(own))
     try:
         await connection.execute(f"SET app.clinic_id = '{clinic_id}'")
-        assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE clinic_id = $1", clinic_id) == 1
+        assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE clinic_id = $1", clinic_id) > 0
         if who == "superuser as a replica":
             await connection.execute("SET session_replication_role = replica")
         for statement in (f"UPDATE {table} SET clinic_id = clinic_id", f"DELETE FROM {table}", f"TRUNCATE {table}"):
@@ -269,16 +285,32 @@ async def test_bound_to_a_patient_only_their_own_events_are_seen(stored: Databas
     for subject_id in (mine, uuid4(), None):
         await write(stored, actor, subject_id=subject_id)
     await seal(stored, clinic_id, FIRST_ID)
-    async with stored.connection(clinic_id, mine) as connection:
+    async with stored.connection(Actor(clinic_id, uuid4(), Role.PATIENT, mine)) as connection:
         rows = await connection.fetch("SELECT subject_id FROM audit_event")
         assert [row["subject_id"] for row in rows] == [mine]
         assert await connection.fetchval("SELECT count(*) FROM audit_link") == 0
     for subject_id in (uuid4(), None):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            async with stored.connection(clinic_id, mine) as connection:
+            async with stored.connection(Actor(clinic_id, uuid4(), Role.PATIENT, mine)) as connection:
                 await connection.execute(
                     trail.ADD, clinic_id, new_id(), datetime.now(UTC), uuid4(), subject_id, uuid4()
                 )
+
+
+async def test_bound_to_a_patient_the_lists_they_are_in_are_seen(stored: Database, clinic_id: UUID) -> None:
+    """And of those on the lists themselves alone; they put nobody else on one."""
+    mine, other, actor = uuid4(), uuid4(), an_actor(clinic_id)
+    for patients in ([mine, other], [other, uuid4()]):
+        await show(stored, actor, patients)
+    async with stored.connection(Actor(clinic_id, uuid4(), Role.PATIENT, mine)) as connection:
+        (event,) = await connection.fetch("SELECT * FROM audit_event")
+        assert (event["action"], event["subject_id"]) == ("patient.list", None)
+        (subject,) = await connection.fetch("SELECT * FROM audit_subject")
+        assert (subject["event_id"], subject["patient_id"]) == (event["id"], mine)
+    add = "INSERT INTO audit_subject VALUES ($1, $2, $3, now())"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with stored.connection(Actor(clinic_id, uuid4(), Role.PATIENT, mine)) as connection:
+            await connection.execute(add, clinic_id, event["id"], other)
 
 
 async def test_an_administrator_of_the_api_is_no_administrator_of_the_chain(stored: Database, clinic_id: UUID) -> None:

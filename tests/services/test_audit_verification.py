@@ -1,7 +1,7 @@
 """Every kind of tampering with the trail is found, and the first bad row is named."""
 
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -13,7 +13,19 @@ from app.ids import new_id
 from app.services import clinics
 from app.services.audit_chain import BEGINNING, FIRST_ID, link_hash, seal
 from app.services.audit_heads import Head, parse_heads
-from tests.services.trail import a_chain, add_event, an_actor, breaking_in, checked, event_at, fault, head, links, write
+from tests.services.trail import (
+    a_chain,
+    add_event,
+    an_actor,
+    breaking_in,
+    checked,
+    event_at,
+    fault,
+    head,
+    links,
+    show,
+    write,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +46,14 @@ CHANGES: list[tuple[str, str]] = [
     ("actor_id", "gen_random_uuid()"),
     ("subject_id", "NULL"),
     ("resource_id", "gen_random_uuid()"),
+    ("purpose", "'research'"),
+    ("address", "'192.0.2.8'"),
+    ("request_id", "gen_random_uuid()"),
+    ("outcome", "NULL"),
+    ("rows", "1"),
+    ("filter", "'limit=3'"),
+    ("subjects_digest", "repeat('a', 64)"),
+    ("emergency_id", "gen_random_uuid()"),
 ]
 
 
@@ -51,6 +71,38 @@ async def test_a_changed_event_is_found(
     assert (found.fault.code, found.fault.number, found.fault.event_id) == ("changed", 5, event_id)
     assert str(event_id) in found.fault.message
     assert found.checked == 4
+
+
+LISTED = "audit_subject WHERE clinic_id = $1"
+ONE_OF_THEM = f"WHERE patient_id = (SELECT min(patient_id::text)::uuid FROM {LISTED})"
+NOBODY = f"'{UUID(int=0)}'::uuid"
+OTHERS: dict[str, str] = {
+    "one is dropped": f"DELETE FROM audit_subject {ONE_OF_THEM}",
+    "all are dropped": f"DELETE FROM {LISTED}",
+    "one is exchanged": f"UPDATE audit_subject SET patient_id = {NOBODY} {ONE_OF_THEM}",
+    "one is added": f"INSERT INTO audit_subject SELECT $1, event_id, {NOBODY}, at FROM {LISTED} LIMIT 1",
+    "an event about one gets another": f"INSERT INTO audit_subject SELECT $1, event_id, {NOBODY}, now() "
+    "FROM audit_link WHERE clinic_id = $1 AND number = 3",
+}
+
+
+@pytest.mark.parametrize("statement", OTHERS.values(), ids=OTHERS.keys())
+async def test_other_patients_than_those_of_a_list_are_found(
+    stored: Database, own: PostgresAddress, clinic_id: UUID, statement: str
+) -> None:
+    """Whoever was shown cannot be taken off an event, nor anybody put to one."""
+    actor, patients = an_actor(clinic_id), [uuid4(), uuid4()]
+    await a_chain(stored, clinic_id, 3)
+    await show(stored, actor, [*patients, patients[0]])
+    await write(stored, actor)
+    await seal(stored, clinic_id, FIRST_ID)
+    assert (await checked(stored, clinic_id)).checked == 5
+    async with breaking_in(own) as connection:
+        await connection.execute(statement, clinic_id)
+    found = (await checked(stored, clinic_id)).fault
+    assert found is not None
+    assert (found.code, found.number) == ("changed", 3 if "number = 3" in statement else 4)
+    assert "other patients" in found.message
 
 
 OF_THE_FOURTH = "WHERE id = (SELECT event_id FROM audit_link WHERE clinic_id = $1 AND number = 4)"

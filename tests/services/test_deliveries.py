@@ -23,7 +23,7 @@ from app.services.notification_kinds import NotificationKind
 from app.services.outbox import NewNotification, notify
 from app.webhook_client import ATTEMPT_SECONDS
 from tests.conftest import Api
-from tests.services.test_outbox import add_webhook
+from tests.services.test_outbox import add_webhook, sealed_secret
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ async def tell(database: Database, api: Api, number: int) -> None:
 
 async def claim(database: Database, api: Api, *busy: UUID) -> Claim | None:
     async with database.connection(api.clinic_id) as connection:
-        return await claim_next(connection, api.clinic_id, busy)
+        return await claim_next(connection, database.keys, api.clinic_id, busy)
 
 
 async def claimed(database: Database, api: Api) -> Claim:
@@ -185,13 +185,13 @@ async def test_gone_is_the_end_of_the_webhook(api: Api, database: Database) -> N
 
 async def test_the_secret_before_signs_until_its_time(api: Api, database: Database) -> None:
     """Newest first; not a moment longer."""
-    await add_webhook(database, api.clinic_id)
+    webhook = await add_webhook(database, api.clinic_id)
     await tell(database, api, 2)
     for left, secrets in ((timedelta(hours=1), ("whsec_", "old")), (timedelta(seconds=-1), ("whsec_",))):
         async with database.connection(api.clinic_id) as connection:
-            await connection.execute(
-                "UPDATE webhook SET previous_secret = 'old', previous_secret_until = $1", datetime.now(UTC) + left
-            )
+            old = await sealed_secret(connection, database, api.clinic_id, "previous_secret", webhook, "old")
+            until = datetime.now(UTC) + left
+            await connection.execute("UPDATE webhook SET previous_secret = $1, previous_secret_until = $2", old, until)
         assert (await claimed(database, api)).secrets == secrets
 
 

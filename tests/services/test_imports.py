@@ -10,13 +10,14 @@ from uuid import UUID, uuid4
 import pytest
 from sqlmodel import col, select
 
-from app.db import Database
+from app.db import Database, driver_connection
 from app.errors import InvalidError, NotFoundError
 from app.form_file import FormRow
 from app.form_map import ColumnMap
 from app.form_records import RefusedRow, RowFault
 from app.scoring import get_instrument, score
 from app.services.imports import IMPORT_PRINCIPAL, FormImport, ImportReport, ImportSummary, form_id, import_forms
+from app.services.references import find_references
 from app.tables import Assessment, AuditEvent, Clinic, Patient
 
 pytestmark = pytest.mark.anyio
@@ -68,7 +69,10 @@ async def stored(database: Database, clinic_id: UUID) -> list[Assessment]:
 
 async def references(database: Database, clinic_id: UUID) -> Counter[str | None]:
     async with database.session(clinic_id) as session:
-        return Counter(await session.exec(select(Patient.external_ref).where(Patient.clinic_id == clinic_id)))
+        connection = await driver_connection(session)
+        known = await find_references(connection, database.keys, clinic_id)
+        ids = await session.exec(select(Patient.id).where(Patient.clinic_id == clinic_id))
+        return Counter(known.get(id_) for id_ in ids)
 
 
 async def test_each_form_is_stored_as_a_check_in_of_its_patient(database: Database, clinic: Clinic) -> None:

@@ -3,12 +3,16 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
+from app.auth import Actor, Role
 from app.db import Database
 from app.ids import new_id
+from app.services.data_keys import get_clinic_key
 from app.services.notification_kinds import DESCRIPTIONS, NotificationKind
 from app.services.outbox import NewNotification, notify
+from app.services.sealing import place, seal_text
 from app.tables import Clinic
 from tests.conftest import Api
 
@@ -17,14 +21,22 @@ pytestmark = pytest.mark.anyio
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 ADD_WEBHOOK = """
 INSERT INTO webhook (clinic_id, id, url, events, label, secret, created_at, created_by, disabled_at)
-VALUES ($1, $2, 'https://hooks.example/', $3, '', 'whsec_', $4, $2, $5)
+VALUES ($1, $2, 'https://hooks.example/', $3, '', $6, $4, $2, $5)
 """
+
+
+async def sealed_secret(
+    connection: asyncpg.Connection, database: Database, clinic_id: UUID, column: str, webhook_id: UUID, secret: str
+) -> bytes:
+    key = await get_clinic_key(connection, database.keys, clinic_id)
+    return seal_text(key, secret, place("webhook", column, clinic_id, webhook_id))
 
 
 async def add_webhook(database: Database, clinic_id: UUID, *events: str, disabled_at: datetime | None = None) -> UUID:
     async with database.connection(clinic_id) as connection:
         id_ = new_id()
-        await connection.execute(ADD_WEBHOOK, clinic_id, id_, list(events), AT, disabled_at)
+        secret = await sealed_secret(connection, database, clinic_id, "secret", id_, "whsec_")
+        await connection.execute(ADD_WEBHOOK, clinic_id, id_, list(events), AT, disabled_at, secret)
     return id_
 
 
@@ -108,7 +120,7 @@ async def test_a_patients_own_transaction_can_tell(api: Api, database: Database)
     """A form sent by the patient raises the clinic's alert."""
     patient = await api.add_patient()
     webhook = await add_webhook(database, api.clinic_id)
-    async with database.connection(api.clinic_id, UUID(patient)) as connection:
+    async with database.connection(Actor(api.clinic_id, uuid4(), Role.PATIENT, UUID(patient))) as connection:
         await notify(connection, api.clinic_id, [opened(patient, "one")])
     assert await deliveries(database, api.clinic_id) == [("one", webhook)]
 

@@ -1,6 +1,6 @@
 """What the tests of the trail share: a database of its own, events, and a superuser who does what nobody may."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -9,11 +9,12 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from app import migrate
-from app.audit import record_event
+from app.audit import record_event, record_read
 from app.auth import Actor, Role
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
 from app.ids import new_id
+from app.paging import PageRequest
 from app.services.audit_chain import FIRST_ID, seal
 from app.services.audit_heads import Head
 from app.services.audit_verification import Verification, get_head, verify
@@ -48,7 +49,7 @@ async def as_superuser(address: PostgresAddress) -> asyncpg.Connection:
 async def breaking_in(address: PostgresAddress) -> AsyncIterator[asyncpg.Connection]:
     """A superuser who has taken the triggers off, and puts them back so that nobody notices."""
     connection = await as_superuser(address)
-    tables = ("audit_event", "audit_link")
+    tables = ("audit_event", "audit_link", "audit_subject")
     try:
         for table in tables:
             await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER only_added_to")
@@ -69,6 +70,12 @@ async def write(database: Database, actor: Actor, **changes: Any) -> None:
     subject_id = changes.get("subject_id", uuid4())
     async with database.session(actor.clinic_id) as session:
         record_event(session, actor, "assessment.create", at=at, subject_id=subject_id, resource_id=new_id())
+
+
+async def show(database: Database, actor: Actor, patients: Iterable[UUID]) -> None:
+    """One read of a list, in a transaction of its own."""
+    async with database.connection(actor.clinic_id) as connection:
+        await record_read(connection, actor, "patient.list", of=patients, rows=2, asked=PageRequest(2))
 
 
 async def add_event(connection: asyncpg.Connection, clinic_id: UUID, id_: UUID, at: datetime) -> None:
