@@ -99,6 +99,12 @@ class Permission(StrEnum):
     END_EMERGENCY_ACCESS = "emergency-accesses:end"
     READ_AUDIT = "audit:read"
     READ_ACCESSES = "accesses:read"
+    ERASE_PATIENTS = "patients:erase"
+    READ_ERASURES = "erasures:read"
+    READ_EVERYTHING = "everything:read"
+    READ_CONSENTS = "consents:read"
+    WRITE_CONSENTS = "consents:write"
+    WITHDRAW_CONSENTS = "consents:withdraw"
 
 
 _CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
@@ -144,6 +150,12 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.END_EMERGENCY_ACCESS: _STAFF,
     Permission.READ_AUDIT: _ADMIN,
     Permission.READ_ACCESSES: _STAFF | {Role.PATIENT},
+    Permission.ERASE_PATIENTS: _ADMIN,
+    Permission.READ_ERASURES: _ADMIN,
+    Permission.READ_EVERYTHING: _STAFF | {Role.PATIENT},
+    Permission.READ_CONSENTS: _STAFF | {Role.PATIENT},
+    Permission.WRITE_CONSENTS: _STAFF,
+    Permission.WITHDRAW_CONSENTS: _STAFF | {Role.PATIENT},
 }
 
 

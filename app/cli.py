@@ -9,6 +9,7 @@ import socket
 import sys
 from contextlib import nullcontext, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
@@ -31,11 +32,13 @@ from app.cli_database import (
     settings_of_command,
     with_open_database,
 )
+from app.cli_erasures import erasures_cli
 from app.cli_import import import_forms
 from app.cli_keys import keys_cli
 from app.cli_worker import work, worker_beside
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgresError
+from app.erasure_file import read_ledger
 from app.errors import AppError, InvalidError
 from app.logs import places
 from app.schemas.enrolments import DEFAULT_HOURS, MAX_HOURS, EnrolmentCreate
@@ -45,6 +48,7 @@ from app.services import clinics
 from app.services.api_tokens import described
 from app.services.data_keys import check_keys
 from app.services.enrolments import NewEnrolment, record_enrolment
+from app.services.erasure_ledger import replay
 from app.services.issuers import issuer_of
 from app.services.operators import get_operator
 from app.settings import Settings
@@ -60,6 +64,7 @@ cli.add_typer(token_cli, name="token")
 cli.add_typer(enrolment_cli, name="enrolment")
 cli.add_typer(audit_cli, name="audit")
 cli.add_typer(keys_cli, name="keys")
+cli.add_typer(erasures_cli, name="erasures")
 cli.command("import")(import_forms)
 cli.command("caseload")(show_caseload)
 cli.command("due")(show_due)
@@ -126,6 +131,9 @@ def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: 
         faults = asyncio.run(with_open_database(addresses, Database.runtime_role_faults))
         asyncio.run(with_open_database(addresses, check_keys))
     refuse_unsafe_role(faults)
+    if addresses.settings.erasure_ledger is not None:
+        os.environ["TIDEMARK_ERASURE_LEDGER"] = str(addresses.settings.erasure_ledger)
+        erase_again(addresses, addresses.settings.erasure_ledger)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what uvicorn passes on when it has come to rest
     logs.set_up(Settings())
     logs.guard_process()
@@ -144,6 +152,17 @@ def listen(addresses: Addresses, host: str, port: int, workers: int, *, beside: 
             proxy_headers=False,  # the application itself decides whom it believes
             timeout_graceful_shutdown=10,
         )
+
+
+def erase_again(addresses: Addresses, ledger: Path) -> None:
+    """Before anybody is answered: a restored backup must not show whom it has brought back."""
+    entries = read_ledger(ledger)
+    if not entries:
+        return
+    with database_told_plainly():
+        done = asyncio.run(with_open_database(addresses, lambda database: replay(database, entries)))
+    for entry in done.erased:
+        err.print(f"tidemark: erased again: patient {entry.patient_id} of clinic {entry.clinic_id}", markup=False)
 
 
 def refuse_unsafe_role(faults: list[str]) -> None:

@@ -27,6 +27,7 @@ from app.settings import Settings
 T = TypeVar("T")
 log = logging.getLogger("tidemark")
 
+ERASURE_LEDGER: Final = "erasures.ndjson"  # beside the private Postgres, so that copying that alone leaves it
 LOOK_SECONDS: Final = 0.5  # between two looks at the private Postgres
 
 _ADVICE: Final = {
@@ -45,7 +46,7 @@ class Addresses:
     owner: str
     runtime: str
     data_dir: Path
-    settings: Settings  # with the master keys
+    settings: Settings  # with those of the private Postgres, if it is that one
 
 
 def settings_of_command() -> Settings:
@@ -67,7 +68,11 @@ def database_addresses(settings: Settings) -> Iterator[Addresses]:
     chosen = "data_dir" in settings.model_fields_set
     data_dir = settings.data_dir if chosen else default_data_dir(settings.data_dir, run_as=settings.pg_run_as)
     with EmbeddedPostgres(data_dir, bin_dir=settings.pg_bin, run_as=settings.pg_run_as) as server:
-        settings = settings.model_copy(update={"master_keys": settings.master_keys or _own_master_key(data_dir)})
+        own = {
+            "master_keys": settings.master_keys or _own_master_key(data_dir),
+            "erasure_ledger": settings.erasure_ledger or data_dir / ERASURE_LEDGER,
+        }
+        settings = settings.model_copy(update=own)
         migrate_plainly(server.address.owner_url, settings)
         with _kept_running(server):
             yield Addresses(server.address.owner_url, server.address.runtime_url, data_dir, settings)

@@ -1,4 +1,4 @@
-"""`tidemark worker`: the trail's seal, reminders, missed check-ins, webhooks, in a process that answers nobody."""
+"""`tidemark worker`: the trail, the erasure ledger, reminders, missed check-ins, webhooks, and no answer to anybody."""
 
 import asyncio
 import logging
@@ -9,20 +9,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from app.cli_database import run_with_database
+from app.cli_database import database_addresses, database_told_plainly, settings_of_command, with_open_database
 from app.db import Database
 from app.delivery import Worker
+from app.erasure_file import LedgerKeeper
 from app.issuer_client import IssuerClient
 from app.logs import guard_process
 from app.metrics import PLACE_VARIABLE
 from app.services.audit_chain import Sealer
 from app.services.derivation import rederive
 from app.services.issuers import issuer_of
-from app.settings import Settings
 from app.webhook_address import parse_internal_hosts
 from app.webhook_client import WebhookClient
 
@@ -41,12 +42,11 @@ def work(
     beside: Annotated[bool, typer.Option("--beside", hidden=True, help="End when standard input does.")] = False,
 ) -> None:
     """Seal the trail, remind, notice misses, deliver webhooks, fetch an issuer's keys. Several may run at once."""
-    settings = Settings()
+    settings = settings_of_command()
     issuer = issuer_of(settings)
-
     guard_process()
 
-    async def run(database: Database) -> None:
+    async def run(database: Database, erasure_ledger: Path | None) -> None:
         stop = _stop_on_signals()
         if beside:
             _stop_with_input(stop)
@@ -56,10 +56,12 @@ def work(
             keys = None if issuer is None else IssuerClient(issuer, settings.oidc_ca_file)
             if keys is not None:
                 await stack.enter_async_context(keys)
-            worker = Worker(database, client, rederive, Sealer(database), stop, keys)
+            keeper = None if erasure_ledger is None else LedgerKeeper(database, erasure_ledger)
+            worker = Worker(database, client, rederive, Sealer(database), stop, keeper, keys)
             await (worker.run_once() if once else worker.run(interval_seconds))
 
-    run_with_database(run)
+    with database_addresses(settings) as found, database_told_plainly():
+        asyncio.run(with_open_database(found, lambda database: run(database, found.settings.erasure_ledger)))
 
 
 def _stop_on_signals() -> asyncio.Event:

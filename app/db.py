@@ -25,7 +25,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import metrics
 from app.auth import SEES_PATIENTS, Actor
 from app.crypto import KeyRing, MasterKeys
-from app.errors import InvalidError, UnavailableError
+from app.errors import InvalidError, NotFoundError, UnavailableError
 from app.settings import Settings
 
 RUNTIME_ROLE: Final = "tidemark_runtime"
@@ -293,6 +293,8 @@ def _passing_troubles() -> Iterator[None]:
         if _is_passing(error):
             metrics.count_trouble(_reason(error))
             raise UnavailableError("The database is busy or away. Try again in a moment.") from error
+        if _misses_patient(error):
+            raise NotFoundError("There is no such patient.") from error
         raise
 
 
@@ -306,6 +308,12 @@ def _reason(error: BaseException | None) -> str:
             return str(error.sqlstate or "unknown")
         case _:
             return "away"
+
+
+def _misses_patient(error: BaseException) -> bool:
+    """Whether something was written about a patient who was erased after the writer had looked."""
+    cause = error.orig and error.orig.__cause__ if isinstance(error, sa_exc.DBAPIError) else error
+    return isinstance(cause, asyncpg.ForeignKeyViolationError) and str(cause.constraint_name).endswith("_patient")
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from app.db import Database
+from app.erasure_file import LedgerKeeper
 from app.errors import UnavailableError
 from app.issuer_client import IssuerClient
 from app.logs import trouble
@@ -39,6 +40,7 @@ class Worker:
     rederive: Rederive
     sealer: Sealer
     stop: asyncio.Event
+    ledger: LedgerKeeper | None = None  # none: erasures are kept in the database alone
     issuer: IssuerClient | None = None
 
     async def run(self, interval_seconds: float) -> None:
@@ -86,11 +88,17 @@ class _Turn:
         self._ends_at = time.monotonic() + TURN_SECONDS
 
     async def take(self) -> int:
-        done = [await _tried(part) for part in (self._seal, self._keep_up, self._remind, self._sweep)]
+        done = [
+            await _tried(part) for part in (self._seal, self._keep_ledger, self._keep_up, self._remind, self._sweep)
+        ]
         return sum(done) + await self._deliver()
 
     async def _seal(self) -> int:
         return await self._worker.sealer.take_turn(self._clinic_id)
+
+    async def _keep_ledger(self) -> int:
+        keeper = self._worker.ledger
+        return 0 if keeper is None else await keeper.take_turn(self._clinic_id)
 
     async def _keep_up(self) -> int:
         return await keep_up(self._worker.database, self._clinic_id)

@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app import problems
 from app.ids import new_id
+from app.metrics import count_unreadable
 from app.middleware import SAFE_HEADERS
 
 MAX_HEAD_BYTES: Final = 65_536  # request line and headers; browsers and proxies stay below 16 KiB
@@ -61,6 +62,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, _: str) -> None:
         """The one error that is answered before the application is asked looks like all others."""
+        count_unreadable()
         body = bytes(problems.response(problems.MALFORMED, "Send HTTP/1.1 with no more than 100 headers.").body)
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: %s\r\ncontent-length: %d\r\n"

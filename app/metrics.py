@@ -27,6 +27,11 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # 
 REGISTRY: Final = CollectorRegistry()
 
 _REQUESTS: Final = Counter("tidemark_requests", "Requests answered.", ("method", "route", "status"), registry=REGISTRY)
+_UNREADABLE: Final = Counter(
+    "tidemark_unreadable_requests",
+    "What came in and was no request of HTTP, or one beyond its bounds.",
+    registry=REGISTRY,
+)
 _DURATIONS: Final = Histogram(
     "tidemark_request_seconds",
     "Time to the end of the answer.",
@@ -110,6 +115,10 @@ _BY_OUTCOME: Final[dict[Outcome, Counter]] = {
 
 def count_check_in(outcome: Outcome) -> None:
     _BY_OUTCOME[outcome].inc()
+
+
+def count_unreadable() -> None:
+    _UNREADABLE.inc()
 
 
 def count_trouble(reason: str) -> None:

@@ -39,6 +39,9 @@ TAGS: Final = {
     "enrolments": "How a patient's own telephone is let in: a code to type, tokens that renew themselves, their end.",
     "tokens": "What lets people and programs in: made, listed, revoked. Its secret is shown once and stored nowhere.",
     "care teams": "Patients that are hidden from clinicians of other care teams, and who saw them in an emergency.",
+    "consents": "What patients have consented to, to whom and until when, and the flag of 42 CFR Part 2. "
+    "What is not on record is no consent.",
+    "erasure": "People who are gone for good, and the certificates that say so.",
     "audit": "Who did what to which, in rows that are only ever added and are chained by hashes.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",
 }

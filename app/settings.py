@@ -150,6 +150,13 @@ class Settings(BaseSettings):
         "`tidemark audit head` prints and proves those given to `tidemark audit verify`. Unset: heads are not signed.",
     )
 
+    erasure_ledger: Path | None = Field(
+        default=None,
+        description="File outside the database that the worker adds each erasure to, and that `tidemark serve` does "
+        "again in a restored database before it answers. Unset: `erasures.ndjson` in the data directory of a private "
+        "Postgres, none for another.",
+    )
+
     def refuse_weak_secrets(self) -> None:
         """Raises InvalidError that names the variable, and never the value."""
         logins = {"TIDEMARK_DATABASE_URL": self.database_url, "TIDEMARK_OWNER_DATABASE_URL": self.owner_database_url}

@@ -16,7 +16,6 @@ from app.audit import record_event
 from app.auth import Actor
 from app.db import driver_connection, ring_of
 from app.errors import ConflictError, NotFoundError, StaleError
-from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.alerts import Acknowledgement, Resolution
 from app.scoring.alerting import AlertFact, AlertKind, AlertStatus
@@ -99,7 +98,7 @@ async def _add(
 ) -> tuple[AlertHistory, bool]:
     connection = await driver_connection(session)
     asked = {"id": str(alert_id), "based_on": based_on, **content.model_dump(mode="json")}
-    if await find_replayed(session, actor, f"alert.{verb}", asked, key, new_id()) is not None:
+    if await find_replayed(session, actor, f"alert.{verb}", asked, key, alert_id) is not None:
         known = await _get(connection, actor, alert_id)
         return await _readable(session, actor, known.until(based_on + 1)), True
     before = await _get(connection, actor, alert_id)

@@ -17,12 +17,13 @@ from app.errors import AppError, DefectError, NotFoundError, UnavailableError
 from app.metrics import count_check_in
 from app.paging import PageRequest
 from app.schemas.assessments import AssessmentSubmit
-from app.schemas.faults import invalid
+from app.schemas.faults import FieldError, invalid
+from app.schemas.fields import parse_id
 from app.services.alert_states import find_alerts_of_forms
 from app.services.clock import ClockReading, impossible_form, read_clock
 from app.services.histories import find_histories
 from app.services.idempotency import fingerprint
-from app.services.intake import Entry, Outcome, intake_of, store_batch
+from app.services.intake import BatchClaim, Entry, Outcome, intake_of, store_batch
 from app.services.scored_assessments import AssessmentInView, from_row, in_view, submitted
 from app.services.stored_assessments import safety_text_for
 from app.services.versions import superseded
@@ -60,7 +61,7 @@ async def record_batch(
     clock = read_clock(device_time, received_at)
     read = [_read(row, number, actor, key, received_at, clock) for number, row in enumerate(rows)]
     entries = [entry for entry in read if isinstance(entry, Entry)]
-    claim = None if key is None else (key, fingerprint("assessment.batch", {"rows": list(rows)}))
+    claim = None if key is None else _batch_claim(key, rows)
     outcomes, replayed = await store_batch(database, actor, entries, claim)
     stored = iter(outcomes)
     told = [next(stored) if isinstance(one, Entry) else one for one in read]
@@ -77,6 +78,20 @@ def _count(outcome: Outcome) -> None:
             count_check_in("refused")
         case _, is_repeat:
             count_check_in("replayed" if is_repeat else "stored")
+
+
+def _batch_claim(key: str, rows: Sequence[Any]) -> BatchClaim:
+    """Refused rows are in the hash as well, so whoever they name counts too."""
+    named = (row.get("patient_id") for row in rows if isinstance(row, dict))
+    patient_ids = frozenset(found for found in map(_id_or_none, named) if found is not None)
+    return BatchClaim(key, fingerprint("assessment.batch", {"rows": list(rows)}), patient_ids)
+
+
+def _id_or_none(value: Any) -> UUID | None:
+    try:
+        return parse_id(value)
+    except FieldError:
+        return None
 
 
 def _read(
@@ -140,7 +155,7 @@ async def all_in_view(
     session: AsyncSession, actor: Actor, rows: Sequence[Assessment], known_at: datetime | None = None
 ) -> list[AssessmentInView]:
     """Each with the treatment as it was known at a time, else now, and the alerts it keeps up."""
-    connection, forms = await driver_connection(session), [from_row(row.model_dump()) for row in rows]
+    connection, forms = await driver_connection(session), [from_row(dict(row)) for row in rows]
     patients = {form.patient_id for form in forms}
     histories = await find_histories(connection, actor.clinic_id, patients, known_at or datetime.now(UTC))
     raised = await find_alerts_of_forms(connection, actor.clinic_id, [form.id for form in forms])

@@ -96,7 +96,7 @@ async def revoke_check_in_link(
     """The dead link, and whether this was a repeat of an earlier call. Revoking twice is no error."""
     now = datetime.now(UTC)
     asked = {"id": str(link_id)}
-    if await versions.find_replayed(session, actor, "check_in_link.revoke", asked, key, new_id()):
+    if await versions.find_replayed(session, actor, "check_in_link.revoke", asked, key, link_id):
         return await get_check_in_link(session, actor, link_id), True
     revocation = update(CheckInLink).where(
         col(CheckInLink.clinic_id) == actor.clinic_id,

@@ -21,7 +21,7 @@ from app.db import Database
 from app.errors import AppError, DefectError, KeyReusedError, NotFoundError, UnavailableError
 from app.ids import new_id
 from app.services.derivation import follow
-from app.services.idempotency import claim_on
+from app.services.idempotency import find_claimed
 from app.services.locks import lock_key
 from app.services.scored_assessments import AssessmentInView, ScoredAssessment, in_view
 from app.services.stored_assessments import find_first_answers, safety_text_for
@@ -73,6 +73,11 @@ WITH entry AS (
 )
 SELECT id FROM stored
 """
+_IS_ANY_ABSENT: Final = """
+SELECT EXISTS (
+    SELECT FROM unnest($2::uuid[]) named (id)
+    WHERE NOT EXISTS (SELECT FROM patient WHERE patient.clinic_id = $1 AND patient.id = named.id))
+"""
 _CLAIM_KEYS: Final = """
 INSERT INTO idempotency_key (clinic_id, principal_id, key, fingerprint, resource_id, created_at)
 SELECT $1, * , $6 FROM unnest($2::uuid[], $3::text[], $4::bytea[], $5::uuid[])
@@ -89,6 +94,15 @@ class Entry:
     content: bytes
     key: str | None
     refusal: AppError | None = None  # of a new form; a repeat is a repeat, whatever the sender's clock shows by now
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClaim:
+    """A caller's key for a whole batch, and whose forms its content is made of."""
+
+    key: str
+    content: bytes
+    patient_ids: frozenset[UUID]
 
 
 class Intake:
@@ -140,7 +154,7 @@ def intake_of(database: Database) -> Intake:
 
 
 async def store_batch(
-    database: Database, actor: Actor, entries: Sequence[Entry], claim: tuple[str, bytes] | None
+    database: Database, actor: Actor, entries: Sequence[Entry], claim: BatchClaim | None
 ) -> tuple[list[Outcome], bool]:
     """An outcome for each, and whether the same batch came before under the same key and content.
 
@@ -159,7 +173,7 @@ async def store_batch(
 
 
 async def _store_each(
-    database: Database, actor: Actor, entries: Sequence[Entry], claim: tuple[str, bytes] | None
+    database: Database, actor: Actor, entries: Sequence[Entry], claim: BatchClaim | None
 ) -> tuple[list[Outcome], bool]:
     """What Postgres refused as a whole: every row for itself, so that the poisoned one stands alone."""
     async with database.connection(actor) as connection:
@@ -171,12 +185,12 @@ async def _store_each(
     return outcomes, is_repeat
 
 
-async def _claim_batch(connection: asyncpg.Connection, actor: Actor, claim: tuple[str, bytes] | None) -> bool:
-    if claim is None:
+async def _claim_batch(connection: asyncpg.Connection, actor: Actor, claim: BatchClaim | None) -> bool:
+    """Who is no patient of the clinic may have been erased: of them no hash is kept, and each row is its own repeat."""
+    if claim is None or await connection.fetchval(_IS_ANY_ABSENT, actor.clinic_id, list(claim.patient_ids)):
         return False
-    key, content = claim
-    new = new_id()
-    return await claim_on(connection, actor, key, content, new, datetime.now(UTC)) != new
+    now = datetime.now(UTC)
+    return await find_claimed(connection, actor, claim.key, claim.content, new_id(), now, claim.patient_ids) is not None
 
 
 async def _store_apart(database: Database, clinic_id: UUID, entries: Sequence[Entry]) -> list[Outcome | Exception]:

@@ -10,7 +10,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.auth import Actor
 from app.db import driver_connection
 from app.errors import Fault, InvalidError, NotFoundError, PreconditionRequiredError, StaleError
-from app.ids import new_id
 from app.schemas.schedules import SchedulePut, plan_entry, quiet_hours, schedule_entry
 from app.scoring.protocols import Protocol, get_protocol
 from app.scoring.schedule import PlanEntry, QuietHours
@@ -30,7 +29,7 @@ async def put_schedule(
     await lock_episode(session, episode_id, shared=True)
     episode = await get_episode(session, actor, episode_id)
     asked = {"id": str(episode_id), "based_on": based_on, **content.model_dump(mode="json")}
-    if await versions.find_replayed(session, actor, "schedule.put", asked, key, new_id()):
+    if await versions.find_replayed(session, actor, "schedule.put", asked, key, episode_id):
         return await versions.get_version(session, Schedule, actor, episode_id, (based_on or 0) + 1), True
     await lock_patient(session, episode.patient_id)
     now = datetime.now(UTC)

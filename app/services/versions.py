@@ -15,13 +15,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.audit import record_event
 from app.auth import Actor
 from app.errors import AppError, ConflictError, Fault, NotFoundError, StaleError
-from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.faults import invalid, refusal
 from app.schemas.fields import Body, offset_minutes
 from app.schemas.limits import MAX_VERSIONS
 from app.schemas.versions import Change
-from app.services.idempotency import claim_key, fingerprint
+from app.services.idempotency import find_replay, fingerprint
 from app.services.sealing import opened, sealed
 from app.tables import Assessment, Versioned
 
@@ -86,20 +85,19 @@ def _absent(table: type[Any]) -> NotFoundError:
 
 
 async def find_replayed(
-    session: AsyncSession, actor: Actor, operation: str, asked: dict[str, Any], key: str | None, new: UUID
+    session: AsyncSession, actor: Actor, operation: str, asked: dict[str, Any], key: str | None, id_: UUID
 ) -> UUID | None:
-    """What an earlier call with this key made; None for a new key, which from now on stands for `new`."""
+    """What an earlier call with this key made or changed; None for a new key, which from now on stands for `id_`."""
     if key is None:
         return None
-    known = await claim_key(session, actor, key, fingerprint(operation, asked), new, datetime.now(UTC))
-    return None if known == new else known
+    return await find_replay(session, actor, key, fingerprint(operation, asked), id_, datetime.now(UTC))
 
 
 async def is_replayed(
     session: AsyncSession, actor: Actor, operation: str, id_: UUID, based_on: int, change: Change, key: str | None
 ) -> bool:
     """Whether this change was made before; what it made then is the version after `based_on`."""
-    return await find_replayed(session, actor, operation, asked_for(id_, based_on, change), key, new_id()) is not None
+    return await find_replayed(session, actor, operation, asked_for(id_, based_on, change), key, id_) is not None
 
 
 def asked_for(id_: UUID, based_on: int, change: Change) -> dict[str, Any]:

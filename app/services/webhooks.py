@@ -133,7 +133,7 @@ async def retry_delivery(
 ) -> tuple[DeliveryAnswer, bool]:
     """A dead one begins anew, with all its attempts. Raises NotFoundError, ConflictError."""
     asked = {"webhook_id": str(webhook_id), "notification_id": str(notification_id)}
-    replayed = await find_replayed(session, actor, "webhook.retry", asked, key, new_id()) is not None
+    replayed = await find_replayed(session, actor, "webhook.retry", asked, key, notification_id) is not None
     query = _deliveries(actor, webhook_id).where(Delivery.notification_id == notification_id)
     found = (await session.exec(query.with_for_update(of=Delivery))).first()
     if found is None:
@@ -195,7 +195,7 @@ async def _refuse_too_many(session: AsyncSession, actor: Actor) -> None:
 
 
 async def _is_repeat(session: AsyncSession, actor: Actor, operation: str, id_: UUID, key: str | None) -> bool:
-    return await find_replayed(session, actor, operation, {"id": str(id_)}, key, new_id()) is not None
+    return await find_replayed(session, actor, operation, {"id": str(id_)}, key, id_) is not None
 
 
 def _record(session: AsyncSession, actor: Actor, action: str, row: Webhook, at: datetime) -> None:

@@ -7,6 +7,8 @@ from app.tables.alerts import Alert, AlertEvent, Derivation, Standing
 from app.tables.assessments import Assessment
 from app.tables.base import Sealed, Versioned, sealed_columns
 from app.tables.clinics import ApiToken, Clinic, ClinicRules, DataKey
+from app.tables.consents import Consent, PartTwo
+from app.tables.erasures import Erasure
 from app.tables.identity import Enrolment, IssuerKeySet, Principal, RefreshToken
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
@@ -38,17 +40,20 @@ __all__ = [
     "CheckInLink",
     "Clinic",
     "ClinicRules",
+    "Consent",
     "DataKey",
     "Delivery",
     "Derivation",
     "EmergencyAccess",
     "Enrolment",
     "EpisodeOfCare",
+    "Erasure",
     "ExpectedCheckIn",
     "IdempotencyKey",
     "IssuerKeySet",
     "Notification",
     "Observation",
+    "PartTwo",
     "Patient",
     "PatientTimeZone",
     "Principal",
@@ -81,6 +86,9 @@ APPEND_ONLY: Final = frozenset(
         "adverse_event",
         "suitability_checklist",
         "suitability_screen",
+        "consent",
+        "part_two",
+        "erasure",
         "threshold",
         "schedule",
         "alert_event",

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint, Uuid
 from sqlmodel import Field, SQLModel
 
 
@@ -17,7 +17,9 @@ class IdempotencyKey(SQLModel, table=True):
     principal_id: UUID = Field(primary_key=True)  # token
     key: str = Field(primary_key=True, sa_type=Text)
     fingerprint: bytes = Field(sa_type=LargeBinary)  # SHA-256 of operation and content
-    resource_id: UUID
+    resource_id: UUID  # what it made or changed
+    # Of a batch, which makes many things: whose they are, so that erasing one of them can find the key.
+    patient_ids: list[UUID] | None = Field(sa_type=ARRAY(Uuid))
     created_at: datetime
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,9 +40,11 @@ KEPT_IN = {
     "api_token",
     "assessment",
     "clinic_rules",
+    "consent",
     "episode",
     "expected_check_in",
     "observation",
+    "part_two",
     "patient",
     "patient_time_zone",
     "schedule",
@@ -187,6 +189,8 @@ async def no_http(site: Site) -> None:
     writer.write(f"{CANARY} /{CANARY} HTTP/9.9\r\n{CANARY}: {CANARY}\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"canary" not in answer
 

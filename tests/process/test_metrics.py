@@ -13,6 +13,7 @@ from app.embedded_postgres import PostgresAddress
 from tests.api.test_metrics import Samples, rise, samples_of
 from tests.process.conftest import Site
 from tests.process.service import Service, await_gone, kill
+from tests.process.test_sockets import connected
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +74,15 @@ async def test_a_killed_worker_takes_nothing_along_and_leaves_nothing_behind(
     assert rise(before, after, "tidemark_requests_total", **ROUTE, status="2xx") == 40
     assert after["tidemark_requests_in_flight", frozenset()] == 1
     assert after["tidemark_pool_connections_in_use", frozenset({("pool", "orm")})] == 0
+
+
+async def test_what_is_no_request_is_counted(service: Service) -> None:
+    """By itself, for it has neither method nor route; probes of ports show in it."""
+    before = await told(service)
+    async with connected(service) as (reader, writer):
+        writer.write(b"GET\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    assert rise(before, await told(service), "tidemark_unreadable_requests_total") == 1
 
 
 async def test_reading_it_holds_nobody_up(site: Site) -> None:

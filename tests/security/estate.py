@@ -79,6 +79,12 @@ ADVERSE_EVENT: dict[str, Any] = {
     "serious": False,
     "onset_at": ago(hours=49),
 }
+CONSENT: dict[str, Any] = {
+    "purpose": "disclosure_to_recipient",
+    "recipient": "Dr. Elsewhere",
+    "how": "signed",
+    "given_at": ago(days=18),
+}
 # Due now and long: the window of the first opened with the course, the second follows the dose.
 SCHEDULE: dict[str, Any] = {
     "entries": [
@@ -192,6 +198,8 @@ async def _furnish_clinic(estate: Estate) -> None:
     checklist = CHECKLIST | {"title": f"{name} list"}
     things["checklist"] = (await _send(estate, "POST", "/v1/suitability-checklists", checklist))["id"]
     things["threshold"] = (await _send(estate, "POST", "/v1/thresholds", THRESHOLD | {"source": name}))["id"]
+    gone = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name} gone"}))["id"]
+    things["erasure"] = (await _send(estate, "DELETE", f"/v1/patients/{gone}?ground=patient_request", None))["id"]
     things["principal"] = str(new_id())
     async with estate.database.connection(estate.clinic_id) as connection:  # as at somebody's first request
         await connection.execute(
@@ -207,7 +215,7 @@ async def _furnish_clinic(estate: Estate) -> None:
 async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
     name, shared = estate.name, estate.things
     number = 1 if things is estate.things else 2
-    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "principal")}
+    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "erasure", "principal")}
     patient = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name}-chart-{number}"}))["id"]
     await _send(estate, "PATCH", f"/v1/patients/{patient}", {"reason": name, "time_zone": "Europe/Lisbon"})
     episode = (await _send(estate, "POST", f"/v1/patients/{patient}/episodes", EPISODE | {"label": name}))["id"]
@@ -237,6 +245,8 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
         made[kind] = answer["id"]
         if kind in {"link", "enrolment"}:
             made["link_token" if kind == "link" else "code_token"] = answer["token"]
+    consent = await _send(estate, "PUT", f"/v1/patients/{patient}/consents", CONSENT | {"document": f"{name} scan"})
+    made["consent"] = consent["id"]
     made |= await _fill_forms(estate, patient)
     things |= made
 
@@ -280,7 +290,7 @@ async def _fill_forms(estate: Estate, patient: str) -> dict[str, str]:
 
 
 async def _send(
-    estate: Estate, method: str, address: str, body: dict[str, Any], headers: dict[str, str] | None = None
+    estate: Estate, method: str, address: str, body: dict[str, Any] | None, headers: dict[str, str] | None = None
 ) -> dict[str, Any]:
     if headers is None:
         headers = {} if method == "PUT" else {"If-Match": '"1"'}

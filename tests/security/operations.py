@@ -15,6 +15,7 @@ from tests.security.estate import (
     ADVERSE_EVENT,
     BETTER,
     CHECKLIST,
+    CONSENT,
     EPISODE,
     OBSERVATION,
     SCHEDULE,
@@ -50,6 +51,8 @@ NAMED: Final = {
     "enrolment_id": "enrolment",
     "principal_id": "principal",
     "access_id": "emergency_access",
+    "consent_id": "consent",
+    "erasure_id": "erasure",
 }
 
 
@@ -117,6 +120,13 @@ SOUND: Final[dict[str, Sound]] = {
     "get_alert_latency": Sound(),
     "list_audit_events": Sound(query={"patient_id": _PATIENT}),
     "list_accesses": Sound(),
+    "list_consents": Sound(),
+    "list_consent_versions": Sound(),
+    "get_part_two": Sound(),
+    "list_part_two_versions": Sound(),
+    "get_everything": Sound(),
+    "list_erasures": Sound(query={"patient_id": _PATIENT}),
+    "get_erasure": Sound(),
     "get_alert": Sound(),
     "list_suitability_checklists": Sound(),
     "get_suitability_checklist": Sound(),
@@ -144,6 +154,9 @@ SOUND: Final[dict[str, Sound]] = {
     # Writes
     "score_without_storing": Sound({"responses": BETTER}, reference="phq-9"),
     "create_patient": Sound({"external_ref": "chart-9"}),
+    "put_consent": Sound(_WHY | CONSENT),
+    "withdraw_consent": Sound(_WHY | {"withdrawn_at": ago(minutes=1)}),
+    "put_part_two": Sound(_WHY | {"applies": True}),
     "amend_patient": Sound(_WHY | {"time_zone": "America/Denver", "time_zone_from": ago(days=1)}),
     "amend_clinic_rules": Sound(
         _WHY | {"amend_window_hours": 48, "safety_text": "Call 555-0111.", "quiet_from": "22:00"}
@@ -198,6 +211,7 @@ SOUND: Final[dict[str, Sound]] = {
         {"reason": "found unconscious at home", "hours": 1}, named={"patient_id": "restricted"}
     ),
     "end_emergency_access": Sound(),
+    "erase_patient": Sound(query={"ground": "patient_request"}),
 }
 
 

@@ -47,7 +47,7 @@ async def rows_of_patients(estate: Estate) -> dict[str, list[str]]:
 
 def marks_of(estate: Estate) -> frozenset[str]:
     """Every id that stands for something of a patient."""
-    clinics_own = {estate.things[kind] for kind in ("checklist", "threshold", "webhook")}
+    clinics_own = {estate.things[kind] for kind in ("checklist", "threshold", "webhook", "erasure")}
     return frozenset([*estate.things.values(), *estate.others.values()]) - clinics_own
 
 

@@ -29,7 +29,8 @@ MAY_ALSO: dict[Role, set[str]] = {
     Role.PATIENT: {
         "list_instruments", "get_instrument_by_reference", "score_without_storing", "submit_assessment", "submit_batch",
         "list_assessments", "get_assessment", "list_assessment_versions", "amend_assessment", "get_trajectory",
-        "get_trajectory_picture", "list_due_of_patient", "list_accesses",
+        "get_trajectory_picture", "list_due_of_patient", "list_accesses", "list_consents", "list_consent_versions",
+        "withdraw_consent", "get_part_two", "list_part_two_versions", "get_everything",
     },
 }  # fmt: skip
 BY_OTHER_BEARERS_ALONE = MAY_ALSO[Role.LINK] | MAY_ALSO[Role.CODE] | MAY_ALSO[Role.REFRESH]
@@ -37,13 +38,15 @@ BY_ADMIN_ALONE = {
     "amend_clinic_rules", "create_suitability_checklist", "amend_suitability_checklist", "create_threshold",
     "retire_threshold", "create_webhook", "list_webhooks", "get_webhook", "rotate_webhook_secret", "disable_webhook",
     "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery", "list_audit_events", "put_care_team",
-    "get_care_team", "list_care_team_versions", "create_token", "list_tokens", "get_token", "revoke_token",
-    "get_principal",
+    "get_care_team", "list_care_team_versions", "erase_patient", "list_erasures", "get_erasure", "create_token",
+    "list_tokens", "get_token", "revoke_token", "get_principal",
 }  # fmt: skip
 BY_CLINICIANS_ALONE = {"open_emergency_access"}
 BY_PERSONS_ALONE = {
-    "amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses",
-    "list_emergency_accesses", "get_emergency_access", "end_emergency_access", "create_enrolment", "revoke_enrolment",
+    "amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses", "list_consents",
+    "list_consent_versions", "put_consent", "withdraw_consent", "get_part_two", "list_part_two_versions",
+    "put_part_two", "get_everything", "list_emergency_accesses", "get_emergency_access", "end_emergency_access",
+    "create_enrolment", "revoke_enrolment",
 }  # fmt: skip
 
 

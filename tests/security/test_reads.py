@@ -62,12 +62,19 @@ ACTIONS = {
     "list_care_team_versions": "care_team.history",
     "list_emergency_accesses": "emergency_access.list",
     "get_emergency_access": "emergency_access.read",
+    "list_consents": "consent.list",
+    "list_consent_versions": "consent.history",
+    "get_part_two": "part_two.read",
+    "list_part_two_versions": "part_two.history",
+    "get_everything": "everything.read",
+    "list_erasures": "erasure.list",
+    "get_erasure": "erasure.read",
 }
 OF_NOBODY = {
     "livez", "readyz", "list_instruments", "get_instrument_by_reference", "score_without_storing", "list_protocols",
     "get_protocol", "get_clinic", "list_clinic_versions", "list_suitability_checklists", "get_suitability_checklist",
     "list_suitability_checklist_versions", "list_thresholds", "get_threshold", "list_threshold_versions",
-    "list_webhooks", "get_webhook", "get_principal",
+    "list_webhooks", "get_webhook", "get_principal", "get_metrics",
 }  # fmt: skip
 READS = [operation for operation in OPERATIONS if operation.id in ACTIONS]
 WHOLE_CLINIC = [one for one in READS if one.id.startswith("list_") and "{" not in one.path]
@@ -106,7 +113,8 @@ def whom(operation: Operation, body: Any, named: str) -> set[str]:
         return set()
     if operation.id == "list_patients":
         return {row["id"] for row in body["data"]}
-    is_of_clinic = operation in WHOLE_CLINIC or operation.id == "list_webhook_deliveries"
+    others = {"list_webhook_deliveries", "get_emergency_access", "get_erasure"}
+    is_of_clinic = operation in WHOLE_CLINIC or operation.id in others
     return patients_in(body) | (set() if is_of_clinic else {named})
 
 

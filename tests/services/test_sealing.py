@@ -127,12 +127,13 @@ def test_no_plain_text_reaches_a_sealed_column() -> None:
 # What is left in the clear, and why: codes of ours, the clinic's own words about nobody, and words of its machines.
 PLAIN = {
     "alert", "api_token", "clinic", "clinic_rules", "delivery", "expected_check_in", "standing", "threshold",
-    "suitability_checklist", "notification", "request_rate", "idempotency_key", "audit_event",
+    "suitability_checklist", "notification", "request_rate", "idempotency_key", "audit_event", "erasure",
 }  # fmt: skip
 CODES = {
     "adverse_event": {"term", "severity"},
     "alert_event": {"kind", "cause", "action"},
     "assessment": {"instrument", "validity", "mode", "language", "status"},
+    "consent": {"purpose", "how"},
     "episode": {"modality", "end_reason"},
     "observation": {"dissociation_scale"},
     "patient_time_zone": {"time_zone"},
