@@ -24,14 +24,14 @@ CANARY = "canary-of-one-person"
 # Every table is one of these: what is a person's goes, and what stays says nothing about anybody.
 ERASED: Final = {
     "adverse_event", "alert", "alert_event", "api_token", "assessment", "care_team", "check_in_link", "consent",
-    "data_key", "delivery", "emergency_access", "enrolment", "episode", "refresh_token", "expected_check_in", "idempotency_key", "notification",
-    "observation", "part_two", "patient", "patient_time_zone", "schedule", "standing", "suitability_screen",
-    "treatment_session",
+    "data_key", "delivery", "emergency_access", "enrolment", "episode", "expected_check_in", "idempotency_key",
+    "notification", "observation", "part_two", "patient", "patient_time_zone", "refresh_token", "schedule",
+    "standing", "suitability_screen", "treatment_session",
 }  # fmt: skip
 OPAQUE: Final = {"audit_event", "audit_subject", "erasure"}  # name the person by an id that leads nowhere
 OF_NOBODY: Final = {
-    "audit_link", "clinic", "clinic_rules", "derivation", "issuer_key_set", "principal", "request_rate", "suitability_checklist", "threshold",
-    "webhook",
+    "audit_link", "clinic", "clinic_rules", "derivation", "issuer_key_set", "principal", "request_rate",
+    "suitability_checklist", "threshold", "webhook",
 }  # fmt: skip
 # Secrets; of somebody who is gone; hashes.
 NOT_IN_EVERYTHING: Final = {"data_key", "refresh_token", "erasure", "idempotency_key"}
