@@ -134,11 +134,11 @@ async def defective(address: PostgresAddress) -> AsyncIterator[None]:
     """A database with rules nobody foresaw, and which it refuses rows by in words that quote them."""
     connection = await asyncpg.connect(address.owner_url)
     try:
-        for table, column, value in (
-            ("patient", "external_ref", f"{CANARY}-defect"),
-            ("assessment", "language", LANGUAGE),
+        for table, condition, quoted in (
+            ("patient", "ref_index IS NOT NULL", f"('{CANARY}' || encode(ref_index, 'hex'))"),  # the rest is sealed
+            ("assessment", f"language = '{LANGUAGE}'", "language"),
         ):
-            rule = f"CASE WHEN {column} = '{value}' THEN {column}::int > 0 ELSE true END"
+            rule = f"CASE WHEN {condition} THEN {quoted}::int > 0 ELSE true END"
             await connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT unforeseen CHECK ({rule}) NOT VALID")
         yield
         for table in ("patient", "assessment"):
