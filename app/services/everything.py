@@ -48,7 +48,6 @@ PARTS: Final[Mapping[str, Part]] = {
         Part(tables.Enrolment, "created_at"),
         Part(tables.CheckInLink, "created_at"),
         Part(tables.Enrolment, "created_at"),
-        Part(tables.RefreshToken, "created_at"),
         Part(tables.Assessment, "received_at"),
         Part(tables.EpisodeOfCare, "recorded_at"),
         Part(tables.TreatmentSession, "recorded_at"),

@@ -58,7 +58,6 @@ NAMED_BY_KEYS: Final = (
     "notification",
     "consent",
     "emergency_access",
-    "enrolment",
 )
 
 

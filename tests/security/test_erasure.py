@@ -34,7 +34,8 @@ OF_NOBODY: Final = {
     "suitability_checklist", "threshold", "webhook",
 }  # fmt: skip
 # Secrets; of somebody who is gone; hashes.
-NOT_IN_EVERYTHING: Final = {"data_key", "refresh_token", "erasure", "idempotency_key"}
+# Secrets; of somebody who is gone; hashes of what is in other parts.
+NOT_IN_EVERYTHING: Final = {"data_key", "erasure", "idempotency_key", "refresh_token"}
 ERASE: Final = "SELECT erase_patient($1, $2, now(), $3, 'patient_request', NULL)"
 
 
