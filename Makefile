@@ -77,7 +77,7 @@ test: setup-dev ## Set up and run the whole test suite
 	@$(PY) -m pytest $(ARGS)
 
 # Not the whole suite: before Python 3.12 to measure nearly doubles what a test costs.
-TRUST_TESTS := tests/test_auth.py tests/test_strict_json.py tests/test_webhook_signing.py tests/test_cli_audit.py \
+TRUST_TESTS := tests/test_auth.py tests/test_deps.py tests/test_strict_json.py tests/test_webhook_signing.py tests/test_cli_audit.py \
   tests/services/test_tenancy.py tests/services/test_audit_chain.py tests/services/test_audit_verification.py \
   tests/services/test_outbox.py tests/api tests/security/test_faults.py
 
