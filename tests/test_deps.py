@@ -2,12 +2,14 @@
 
 from uuid import uuid4
 
+import httpx2
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app import deps
 from app.auth import Actor, Role, new_token
-from app.db import Database
+from app.db import Database, _binding
 from app.deps import StrictRoute, TokenCache, permission_of
 from app.errors import UnavailableError
 from app.settings import Settings
@@ -24,6 +26,24 @@ def test_a_route_without_a_permission_is_found_out() -> None:
     with pytest.raises(LookupError):
         permission_of(APIRoute("/open", nothing))
     assert deps._declares_permission(StrictRoute("/open", nothing)) is False
+
+
+async def test_a_body_may_come_without_a_token_where_no_permission_is_asked_for() -> None:
+    """Read as strictly, and by nobody's leave."""
+
+    async def count(body: list[int]) -> int:
+        return len(body)
+
+    app = FastAPI(routes=[StrictRoute("/open", count, methods=["POST"])])
+    app.state.settings = Settings()
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as http:
+        assert (await http.post("/open", json=[1, 2])).json() == 2
+
+
+def test_a_transaction_is_for_uuids_alone() -> None:
+    """Whatever else is put where a clinic stands never reaches a statement."""
+    with pytest.raises(TypeError):
+        _binding("x'; SELECT 1; --", None)  # type: ignore[arg-type]  # what a slip elsewhere would hand over
 
 
 async def test_known_tokens_are_forgotten_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
