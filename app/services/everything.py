@@ -47,7 +47,6 @@ PARTS: Final[Mapping[str, Part]] = {
         Part(tables.ApiToken, "created_at"),
         Part(tables.Enrolment, "created_at"),
         Part(tables.CheckInLink, "created_at"),
-        Part(tables.Enrolment, "created_at"),
         Part(tables.Assessment, "received_at"),
         Part(tables.EpisodeOfCare, "recorded_at"),
         Part(tables.TreatmentSession, "recorded_at"),
