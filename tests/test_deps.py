@@ -43,7 +43,7 @@ async def test_a_body_may_come_without_a_token_where_no_permission_is_asked_for(
 def test_a_transaction_is_for_uuids_alone() -> None:
     """Whatever else is put where a clinic stands never reaches a statement."""
     with pytest.raises(TypeError):
-        _binding("x'; SELECT 1; --", None)  # type: ignore[arg-type]  # what a slip elsewhere would hand over
+        _binding("x'; SELECT 1; --")  # type: ignore[arg-type]  # what a slip elsewhere would hand over
 
 
 async def test_known_tokens_are_forgotten_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
