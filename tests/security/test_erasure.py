@@ -30,8 +30,8 @@ ERASED: Final = {
 }  # fmt: skip
 OPAQUE: Final = {"audit_event", "audit_subject", "erasure"}  # name the person by an id that leads nowhere
 OF_NOBODY: Final = {
-    "audit_link", "clinic", "clinic_rules", "cohort_question", "derivation", "issuer_key_set", "principal", "request_rate",
-    "suitability_checklist", "threshold", "webhook",
+    "audit_link", "clinic", "clinic_rules", "cohort_question", "derivation", "issuer_key_set", "principal",
+    "request_rate", "suitability_checklist", "threshold", "webhook",
 }  # fmt: skip
 # Secrets; of somebody who is gone; hashes.
 # Secrets; of somebody who is gone; hashes of what is in other parts.
