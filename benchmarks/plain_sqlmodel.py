@@ -48,11 +48,9 @@ SessionDep = Annotated[AsyncSession, Depends(get_session)]
 
 async def token_key(session: AsyncSession, clinic_id: UUID) -> bytes:
     if clinic_id not in token_keys:
-        row = await session.get(DataKey, (clinic_id, clinic_id))
-        assert row is not None
-        token_keys[clinic_id] = masters.unwrap(row.wrapped, f"data_key.wrapped {clinic_id} {clinic_id}").derive(
-            "tokens"
-        )
+        query = select(DataKey).where(DataKey.clinic_id == clinic_id, DataKey.id == clinic_id)
+        key = masters.unwrap((await session.exec(query)).one().wrapped, f"data_key.wrapped {clinic_id} {clinic_id}")
+        token_keys[clinic_id] = key.derive("tokens")
     return token_keys[clinic_id]
 
 

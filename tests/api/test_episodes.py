@@ -243,8 +243,8 @@ async def test_versions_are_not_without_end(api: Api, database: Database) -> Non
         homes = [place("episode", "reason", api.clinic_id, id_, n) for n in range(2, MAX_VERSIONS + 1)]
         reasons = [seal_text(key, "loop", home) for home in homes]
         await connection.execute(
-            """INSERT INTO episode SELECT clinic_id, id, n, recorded_at, recorded_by, looped.reason, patient_id, modality,
-            NULL, opened_at, opened_at_offset_minutes, closed_at, closed_at_offset_minutes, end_reason,
+            """INSERT INTO episode SELECT clinic_id, id, n, recorded_at, recorded_by, looped.reason, patient_id,
+            modality, NULL, opened_at, opened_at_offset_minutes, closed_at, closed_at_offset_minutes, end_reason,
             entered_in_error FROM episode, unnest($1::bytea[]) WITH ORDINALITY looped (reason, number),
             LATERAL (SELECT number + 1 AS n) following WHERE version = 1""",
             reasons,
