@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from app import deps
-from app.auth import Actor, Role, TokenKind, new_token, parse_token
+from app.auth import Actor, Role, new_token, parse_token
 from app.db import Database
 from app.ids import new_id
 from app.services import clinics
@@ -213,8 +213,8 @@ async def test_what_the_login_itself_can_do_is_as_said(
                 await connection.execute(statement)
 
 
-async def test_a_researchers_transaction_erases_nobody(api: Api, database: Database) -> None:
-    """Nor a patient's or a clinician's who may not see everybody: the function asks whose the transaction is."""
+async def test_narrow_transactions_erase_nobody(api: Api, database: Database) -> None:
+    """A researcher's, a patient's, that of a clinician who may not see everybody: the function asks whose it is."""
     patient = UUID(await api.add_patient())
     narrow = [
         Actor(api.clinic_id, new_id(), Role.RESEARCHER),
@@ -228,8 +228,3 @@ async def test_a_researchers_transaction_erases_nobody(api: Api, database: Datab
                     "SELECT erase_patient($1, $2, now(), $2, 'patient_request', NULL)", patient, new_id()
                 )
     assert (await api.http.get(f"/v1/patients/{patient}")).status_code == 200
-
-
-def test_the_kinds_of_tokens_are_those_tried_here() -> None:
-    """A new kind of token has to be thought of in docs/security.md."""
-    assert {kind.name for kind in TokenKind} == {"API", "LINK", "CODE", "ACCESS", "REFRESH"}
