@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy import func
@@ -53,10 +54,12 @@ class _Question:
 
     instrument: Instrument
     only: CohortFilter
+    seen_by: UUID | None = None  # a clinician from whom somebody is hidden: another view, so another question
 
     @property
     def text(self) -> str:
-        return canonical({"instrument": self.instrument.key} | asdict(self.only)).decode()
+        view = {} if self.seen_by is None else {"seen_by": str(self.seen_by)}
+        return canonical(view | {"instrument": self.instrument.key} | asdict(self.only)).decode()
 
     @property
     def cohort(self) -> str:
@@ -72,7 +75,7 @@ _ONE_AT_A_TIME: Final = asyncio.Lock()
 async def get_outcomes(database: Database, actor: Actor, request: CohortRequest) -> CohortAnswer:
     instrument = known_instrument(request.instrument, "query/instrument")
     _refuse_nonsense(request.only, instrument)
-    question = _Question(instrument, request.only)
+    question = _Question(instrument, request.only, actor.token_id if actor.hidden else None)
     if answer := await _repeated(database, actor, question):
         return answer
     async with _ONE_AT_A_TIME:
@@ -91,19 +94,20 @@ async def _repeated(database: Database, actor: Actor, question: _Question) -> Co
 
 async def _made(database: Database, actor: Actor, question: _Question) -> CohortAnswer:
     only, instrument = question.only, question.instrument
-    async with _whole_clinic(database, actor) as connection:
+    async with _people_in_question(database, actor) as connection:
         found = await read_cohort(connection, actor.clinic_id, instrument, only, datetime.now(UTC))
     # Before it is known whether it may be told: then nobody waits for it.
     answer = await asyncio.to_thread(cohort_answer, instrument, only, found.record, question.text.encode())
     return await _decided(database, actor, question, found, answer)
 
 
-def _whole_clinic(database: Database, actor: Actor) -> AbstractAsyncContextManager[asyncpg.Connection]:
+def _people_in_question(database: Database, actor: Actor) -> AbstractAsyncContextManager[asyncpg.Connection]:
     """The one place where a researcher's question reads patients' rows: what leaves it are figures of cohorts alone.
 
-    The caller's permission has been checked by the route. A transaction of the researcher would see no row.
+    The caller's permission has been checked by the route. A transaction of the researcher would see no row. Others ask
+    about whom they see: who knows all the others in a cohort could tell a hidden patient from its figures.
     """
-    return database.connection(actor.clinic_id)
+    return database.connection(actor.clinic_id if actor.role is Role.RESEARCHER else actor)
 
 
 async def _decided(

@@ -30,7 +30,7 @@ OF_THE_SYSTEM = {
     # An event about nobody, which who stands for a patient cannot write.
     ("refusals.py", "_tell"),
     # Figures of everybody for who may see nobody, by the permission of the route; and what was asked and told.
-    ("services/cohorts.py", "_whole_clinic"),
+    ("services/cohorts.py", "_people_in_question"),
     ("services/cohorts.py", "_repeated"),
     ("services/cohorts.py", "_decided"),
     # The worker.

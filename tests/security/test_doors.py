@@ -16,11 +16,13 @@ from app.ids import new_id
 from app.services import clinics
 from app.services.data_keys import get_token_key
 from app.tables import Clinic
+from tests.cohort_clinic import KETAMINE, Invented, settle
 from tests.conftest import Api, client
 
 pytestmark = pytest.mark.anyio
 
 BATCH = "/v1/assessments/batch"
+COHORT = "/v1/cohorts/outcomes"
 ADD_TOKEN = """
 INSERT INTO api_token (clinic_id, id, role, secret_hash, label, created_at) VALUES ($1, $2, 'admin', $3, '', now())
 """
@@ -70,6 +72,23 @@ async def test_a_batchs_key_does_not_tell_a_patient_who_else_is_one(
     async with patient.http:
         known, unknown = [await statuses_of_a_key(patient, named, own) for named in (other, str(uuid4()))]
     assert known == unknown == (200, 200)
+
+
+async def test_a_cohort_of_a_clinician_is_without_whom_they_do_not_see(
+    api: Api, admin: Api, database: Database, clinic: Clinic
+) -> None:
+    """Who knows all others of a cohort could tell the hidden one from its figures; also not by what was told others."""
+    await settle(database, clinic.clinic_id, [Invented(forms={"phq-9": [(-2, 19), (8, 8)]}) for _ in range(11)])
+    asked = {"instrument": "phq-9"}
+    assert (await api.http.get(COHORT, params=asked)).status_code == 200
+    hidden = (await api.http.get("/v1/patients")).json()["data"][0]["id"]
+    team = {"restricted": True, "members": [], "reason": "a colleague"}
+    address = f"/v1/patients/{hidden}/care-team"
+    assert (await admin.http.put(address, json=team, headers={"If-Match": '"1"'})).status_code == 200
+    assert (await admin.http.get(COHORT, params=asked)).status_code == 200
+    assert (await api.http.get(COHORT, params=asked)).status_code == 422, "ten are too few"
+    assert (await admin.http.get(COHORT, params=asked | {"modality": KETAMINE})).status_code == 200
+    assert (await api.http.get(COHORT, params=asked | {"modality": KETAMINE})).status_code == 422
 
 
 async def test_a_repeat_that_shows_newer_names_is_a_read(api: Api, admin: Api) -> None:
