@@ -195,6 +195,15 @@ def test_database_keeps_data_and_keeps_quiet() -> None:
     assert "log_min_error_statement=panic" in database["command"]
 
 
+def test_the_erasure_ledger_lies_beside_the_database() -> None:
+    """Service and worker see one file, on a volume that is not the database's and theirs to write."""
+    for name in ("api", "worker"):
+        assert "- erasures:/var/lib/tidemark" in services()[name]["volumes"].splitlines()
+        assert "TIDEMARK_ERASURE_LEDGER: /var/lib/tidemark/erasures.ndjson" in services()[name]["environment"]
+    assert "/var/lib/tidemark" not in services()["db"]["volumes"]
+    assert "install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/tidemark" in stages()[1]
+
+
 def test_database_roles_have_no_way_around_the_policies() -> None:
     """Each role made for Tidemark is neither superuser nor free of row-level security, and the group cannot log in."""
     script = (ROOT / "deploy/create-roles.sh").read_text(encoding="utf-8")
