@@ -31,7 +31,7 @@ def test_every_route_exists(page: str) -> None:
     named = set(re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`]*)`", page))
     paths = create_app(Settings(), "postgresql://nobody@localhost:1/none").openapi()["paths"]
     there = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    assert len(named) > 20
+    assert len(named) > 15
     assert named - there == set()
     assert set(re.findall(r"/v1/[^`\s]*", page)) == {path for _, path in named}
 
