@@ -8,6 +8,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from app.settings import Settings
+
 ROOT = Path(__file__).parent.parent
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -159,6 +161,15 @@ def test_compose_has_no_default_secret() -> None:
     assert [name for name, rest in variables if name in secrets and not re.fullmatch(r":\?set .{10,}", rest)] == []
     assert {rest for name, rest in variables if name in others} == {":-", ":-0"}
     assert re.findall(r"PASSWORD: (?!\$\{)\S+|://\w+:(?!\$\{)\S+@", COMPOSE) == []
+
+
+def test_staff_can_sign_in_to_the_containers() -> None:
+    """What is set of the identity provider reaches the service and the worker, which fetches its keys."""
+    files = {"oidc_ca_file"}  # has to be mounted, too
+    named = {f"TIDEMARK_{name.upper()}" for name in Settings.model_fields if name.startswith("oidc_")}
+    for name in ("api", "worker"):
+        handed_on = re.findall(r"^ *(TIDEMARK_OIDC_\w+):$", services()[name]["environment"], flags=re.MULTILINE)
+        assert set(handed_on) == named - {f"TIDEMARK_{file.upper()}" for file in files}
 
 
 def test_service_never_holds_the_owner_login() -> None:
