@@ -80,7 +80,7 @@ test: setup-dev ## Set up and run the whole test suite
 TRUST_TESTS := $(addprefix tests/,test_auth.py test_deps.py test_strict_json.py test_webhook_signing.py test_cli_audit.py \
   test_crypto.py test_secrets_check.py test_cli_erasures.py \
   $(addprefix services/,test_tenancy.py test_audit_chain.py test_audit_verification.py test_erasure_ledger.py \
-    test_issuers.py test_sealing.py) \
+    test_issuers.py test_sealing.py test_clinics.py) \
   $(addprefix api/,test_assessments.py test_audit.py test_bodies.py test_care_teams.py test_check_in_links.py \
     test_check_ins_by_link.py test_consents.py test_emergency_accesses.py test_enrolments.py test_erasures.py \
     test_everything.py test_health.py test_origins.py test_patients.py test_persons.py test_rate_limits.py \

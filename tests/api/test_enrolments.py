@@ -1,6 +1,7 @@
 """Enrolment over HTTP: a code let in once, tokens that renew themselves, and an end to a device that was copied."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from fastapi import FastAPI
 
 from app import deps
-from app.auth import TokenKind, TokenParts, new_code, new_token, parse_token
+from app.auth import Actor, TokenKind, TokenParts, new_code, new_token, parse_token
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.errors import UnauthenticatedError
+from app.services import devices
 from app.services.data_keys import get_token_key
 from app.services.devices import get_code_bearer, redeem_code
 from app.services.token_uses import TokenUses
@@ -24,7 +26,7 @@ from app.tables import Clinic
 from tests.api.test_rate_limits import processes as limited_processes
 from tests.api.test_tokens import by, processes
 from tests.api.treatment import assert_closed_to, assert_foreign_is_absent, assert_refused, events
-from tests.conftest import Api
+from tests.conftest import Api, until_somebody_waits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_waiting_for_the_cache")]
 
@@ -152,6 +154,15 @@ async def test_a_code_is_told_once(api: Api, database: Database, patient_id: str
     secret = parse_token(made["token"]).secret
     assert not any(text in row["row"] for row in rows for text in (made["code"][10:], secret.hex()))
     assert await events(database, api) == [("enrolment.create", patient_id, made["id"])]
+
+
+async def test_enrolments_are_listed_in_pages(api: Api, patient_id: str) -> None:
+    """Newest first, each once."""
+    made = [(await enrol(api, patient_id))["id"] for _ in range(3)]
+    first = (await api.http.get(enrolments_of(patient_id), params={"limit": 2})).json()
+    page = {"limit": 2, "cursor": first["next_cursor"]}
+    rest = (await api.http.get(enrolments_of(patient_id), params=page)).json()
+    assert [one["id"] for one in first["data"] + rest["data"]] == made[::-1]
 
 
 # --- Codes ------------------------------------------------------------------------------------------------------------
@@ -292,6 +303,23 @@ async def test_unknown_and_wrong_codes_do_the_same_work(
     assert [statement.split()[0] for statement in statements] == ["SELECT", "UPDATE"]
 
 
+async def test_a_code_that_is_revoked_while_it_is_redeemed_lets_nobody_in(
+    api: Api, database: Database, patient_id: str, anonymous: httpx2.AsyncClient
+) -> None:
+    """It was proven before the revocation was committed, and waits for it: the same bytes as for any dead code."""
+    enrolment = await enrol(api, patient_id)
+    unknown = await anonymous.post(REDEEM, headers=by(new_code(api.clinic_id)[1]))
+    async with database.connection(api.clinic_id) as connection:
+        await connection.execute(
+            "UPDATE enrolment SET ended_at = now(), ended_because = 'revoked' WHERE id = $1", UUID(enrolment["id"])
+        )
+        redeemed = asyncio.create_task(anonymous.post(REDEEM, headers=by(enrolment["token"])))
+        await until_somebody_waits(database)
+    answer = await redeemed
+    assert (answer.status_code, answer.content) == (401, unknown.content)
+    assert await state_of(api, enrolment) == "revoked"
+
+
 # --- Renewal ----------------------------------------------------------------------------------------------------------
 
 
@@ -371,6 +399,20 @@ async def test_twins_leave_one_pair(device: Device) -> None:
     pairs = [answer.json() for answer in answers if answer.status_code == 200]
     works = [(await device.call(access_token=pair["access_token"])).status_code for pair in pairs]
     assert sorted(works) == [200] + [401] * (len(pairs) - 1)
+
+
+@pytest.mark.parametrize("use", [devices.refresh_tokens, devices.log_out])
+async def test_a_device_that_ends_after_its_token_was_proven_gets_nothing(
+    device: Device, api: Api, database: Database, use: Callable[[Database, Actor], Awaitable[Any]]
+) -> None:
+    """Proof and use are two transactions; what the clinic decides between them holds, and is told once."""
+    actor = await devices.get_refresher(database, parse_token(device.tokens["refresh_token"]))
+    assert (await api.http.post(f"/v1/enrolments/{device.enrolment['id']}/revocation")).status_code == 200
+    told = await events(database, api)
+    with pytest.raises(UnauthenticatedError):
+        await use(database, actor)
+    assert await state_of(api, device.enrolment) == "revoked"
+    assert await events(database, api) == told
 
 
 async def test_wrong_refresh_tokens_end_nothing(device: Device, api: Api) -> None:

@@ -20,7 +20,7 @@ from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.issuer_client import IssuerClient
 from app.main import create_app
-from app.services import clinics, issuer_keys
+from app.services import clinics, issuer_keys, persons
 from app.services.issuers import Issuer, issuer_of
 from app.services.request_rates import NOBODY
 from app.settings import Settings
@@ -152,6 +152,19 @@ async def test_only_an_administrator_reads_who_it_was(
     path = f"/v1/principals/{uuid4()}"
     assert (await anonymous.get(path)).status_code == 401
     assert {(await one.http.get(path)).status_code for one in (api, researcher, service)} == {403}
+
+
+async def test_people_are_forgotten_before_they_fill_the_memory(
+    provider: Provider, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once; who comes back is who they were."""
+    monkeypatch.setattr(persons, "MAX_SEEN", 2)
+    for subject in ("a", "b", "c", "a"):
+        assert (await provider.get(token_of(provider, clinic, sub=subject))).status_code == 200
+    assert len(provider.app.state.tokens._persons._seen) == 2
+    async with provider.database.connection(clinic.clinic_id) as connection:
+        rows = await connection.fetch("SELECT subject FROM principal WHERE clinic_id = $1", clinic.clinic_id)
+    assert sorted(row["subject"] for row in rows) == ["a", "b", "c"]
 
 
 async def test_a_key_of_a_person_belongs_to_the_person(provider: Provider, clinic: Clinic) -> None:
