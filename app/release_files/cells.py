@@ -5,8 +5,9 @@ from typing import Final
 
 from app.release_files.model import Value
 
-# After OWASP's page on CSV injection, and the quote itself, so that taking one leading quote away gives the text back.
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+# OWASP: its page on CSV injection, and ASVS 1.2.10. And the quote itself, so that taking one leading quote away gives
+# the text back.
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "'")
 _NEEDS_QUOTES: Final = frozenset(',"\r\n')
 
 

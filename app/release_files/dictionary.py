@@ -7,11 +7,23 @@ from typing import Any, Final
 
 from app.release_files.cells import csv_line
 from app.release_files.model import Column, TableShape
+from app.release_files.package import NOTICE
 from app.release_files.wide import slug
 from app.scoring.declaration import item_hash
 from app.scoring.model import Instrument, Item
 
 _HEADS: Final = ("table", "column", "kind", "unit", "categories", "description", "source", "key")
+
+
+def documents(shapes: Sequence[TableShape], instruments: Sequence[Instrument]) -> dict[str, bytes]:
+    """The files that explain the tables of a release, by name."""
+    texts = {
+        "dictionary.csv": dictionary_csv(shapes),
+        "dictionary.md": dictionary_markdown(shapes),
+        "instruments.json": instruments_json(instruments),
+        "redcap.csv": redcap_dictionary_csv(instruments),
+    }
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def dictionary_csv(shapes: Iterable[TableShape]) -> str:
@@ -20,8 +32,8 @@ def dictionary_csv(shapes: Iterable[TableShape]) -> str:
 
 
 def dictionary_markdown(shapes: Iterable[TableShape]) -> str:
-    """A section for each table."""
-    return "# Data dictionary\n" + "".join(map(_section, shapes))
+    """A section for each table, under the words that go with every release."""
+    return f"# Data dictionary\n\n{NOTICE}\n" + "".join(map(_section, shapes))
 
 
 def instruments_json(instruments: Iterable[Instrument]) -> str:

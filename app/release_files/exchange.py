@@ -62,9 +62,11 @@ def omop_observation(scores: TableShape) -> TableShape:
     return TableShape("omop_observation", columns, ("observation_id",), description)
 
 
-def omop_rows(scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row]) -> Iterator[Row]:
-    """A row for each total, then one for each answer of the same form."""
-    names, number = omop_observation(scores).names, 0
+def omop_rows(
+    scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row], after: int = 0
+) -> Iterator[Row]:
+    """A row for each total, then one for each answer of the same form, numbered on from the last `observation_id`."""
+    names, number = omop_observation(scores).names, after
     for form in _forms(scores, instruments, rows):
         total = number = number + 1
         yield _row(names, {**_omop_form(form, total, number), **_omop_total(form)})
@@ -152,7 +154,7 @@ def cdisc_qs(scores: TableShape) -> TableShape:
 
 
 def cdisc_rows(scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row], study: str) -> Iterator[Row]:
-    """Of each form its answers, what was left out included, then its total."""
+    """Of each form its answers, what was left out included, then its total. Numbered by person: give whole courses."""
     names = cdisc_qs(scores).names
     for _, course in groupby(_forms(scores, instruments, rows), key=lambda form: form.patient):
         findings = ((form, finding) for form in course for finding in _findings(form))

@@ -23,7 +23,7 @@ def scores_wide(scores: TableShape, instruments: Sequence[Instrument]) -> TableS
 
 
 def wide_rows(scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row]) -> Iterator[Row]:
-    """Rows of `scores`, ordered by person; one person's course is in memory at a time."""
+    """Whole courses, ordered by person (courses.py); one is in memory at a time."""
     person, told = scores.names.index(scores.person), _told(scores)
     for _, course in groupby(rows, key=itemgetter(person)):
         moments = _moments(scores, by_key(instruments), course)

@@ -6,9 +6,12 @@ from collections import Counter
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.privacy import columns as privacy
 from app.privacy.columns import COLUMNS, NotAllowedError, Role, Tier, columns_of
+from app.release_files.courses import WholeCourses
 from app.release_files.exchange import cdisc_qs, cdisc_rows, omop_observation, omop_rows, qs_test_code
 from app.release_files.model import ReleaseFileError, Row, TableShape, Value
 from app.release_files.shapes import persons, scores, sessions
@@ -126,6 +129,19 @@ def test_answers_are_columns_where_the_release_has_them() -> None:
     assert (row["day"], row["taken_on"]) == (2, date(2026, 3, 4))
 
 
+@given(st.lists(st.tuples(st.sampled_from(["0a", "0b", "f0"]), st.integers(0, 3))), st.integers(1, 5))
+def test_courses_are_whole_however_rows_arrive(course: list[tuple[str, int]], size: int) -> None:
+    """A person cut in two would have two rows for one week, and two findings of one number."""
+    rows: list[Row] = [(who, week, "phq-9@1", 9, "valid") for who, week in sorted(course)]
+    courses, parts = WholeCourses(SCORES), [rows[start : start + size] for start in range(0, len(rows), size)]
+    told = [courses.take(part) for part in parts] + [courses.rest(), courses.rest()]
+    assert [row for part in told for row in part] == rows
+    owners = [{row[0] for row in part} for part in told]
+    assert sum(map(len, owners)) == len({who for who, _ in course})
+    pieces = [row for part in told for row in wide_rows(SCORES, INSTRUMENTS, part)]
+    assert pieces == list(wide_rows(SCORES, INSTRUMENTS, rows))
+
+
 def test_more_answers_than_items_are_a_mistake() -> None:
     """Of another version of the instrument, perhaps."""
     with pytest.raises(ReleaseFileError, match="fewer items"):
@@ -146,6 +162,8 @@ def test_omop_rows_carry_source_codes_and_belong_to_their_total() -> None:
     assert (first["observation_source_value"], first["value_as_number"]) == ("44250-9", 2)
     assert (first["value_source_value"], first["observation_event_id"]) == ("LA6570-1", 1)
     assert {row["observation_concept_id"] for row in rows} == {0}
+    on = omop_rows(FULL, INSTRUMENTS, full_rows()[1:], after=11)
+    assert list(on) == [tuple(row.values()) for row in rows[11:]], "a batch goes on where the last one ended"
     second = [row for row in rows if row["observation_event_id"] == 12]
     assert len(second) == 1 + 8, "an item that was left out is no observation"
     last = rows[-1]
