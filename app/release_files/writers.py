@@ -10,7 +10,7 @@ from app.release_files.model import FileFacts, Format, Row, TableShape, Value
 from app.release_files.rows import RowCheck, Values
 from app.release_files.sink import Sink
 
-BATCH_ROWS: Final = 8_192  # rows in work at once, however many are given; larger is not faster
+BATCH_ROWS: Final = 8_192  # rows in work at once, however many are given
 CSV_LINE_END: Final = "\r\n"  # RFC 4180
 
 
