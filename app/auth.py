@@ -81,6 +81,7 @@ class Permission(StrEnum):
     READ_ALERTS = "alerts:read"
     WRITE_ALERTS = "alerts:write"
     READ_CASELOAD = "caseload:read"
+    READ_COHORTS = "cohorts:read"
     READ_LINKS = "check-in-links:read"
     WRITE_LINKS = "check-in-links:write"
     ANSWER_BY_LINK = "check-ins:answer"
@@ -132,6 +133,7 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.READ_ALERTS: _CARE,
     Permission.WRITE_ALERTS: _STAFF,
     Permission.READ_CASELOAD: _CARE,
+    Permission.READ_COHORTS: _STAFF | {Role.RESEARCHER},
     Permission.READ_LINKS: _CARE,
     Permission.WRITE_LINKS: _CARE,
     Permission.ANSWER_BY_LINK: frozenset({Role.LINK}),
@@ -220,14 +222,22 @@ class TokenParts:
     secret: bytes
     kind: TokenKind
 
+    def hashed(self, key: bytes) -> bytes:
+        """What is stored. No slow hash: the secret is 256 random bits, there is nothing to guess.
+
+        Of its id and kind, too: who can write rows but lacks the key makes no row that a secret of theirs would fit.
+        """
+        return keyed_hash(key, self.kind.encode() + self.token_id.bytes + hashlib.sha256(self.secret).digest())
+
     def matches(self, secret_hash: bytes, key: bytes) -> bool:
-        return hmac.compare_digest(hash_secret(self.secret, key), secret_hash)
+        return hmac.compare_digest(self.hashed(key), secret_hash)
 
 
-def new_token(clinic_id: UUID, token_id: UUID, kind: TokenKind = TokenKind.API) -> tuple[str, bytes]:
-    """A fresh token for its holder, and the secret in it, to be stored as a hash."""
+def new_token(clinic_id: UUID, token_id: UUID, kind: TokenKind = TokenKind.API) -> tuple[str, TokenParts]:
+    """A fresh token for its holder, and its parts, of which a hash is stored."""
     secret = secrets.token_bytes(_SECRET_BYTES)
-    return f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}", secret
+    text = f"{kind}{_encode(clinic_id.bytes + token_id.bytes)}_{_encode(secret)}"
+    return text, TokenParts(clinic_id, token_id, secret, kind)
 
 
 def new_code(clinic_id: UUID) -> tuple[str, str, TokenParts]:
@@ -268,11 +278,6 @@ def parse_token(token: str) -> TokenParts:
 
 def _no_token() -> UnauthenticatedError:
     return UnauthenticatedError("This is not a Tidemark token.")
-
-
-def hash_secret(secret: bytes, key: bytes) -> bytes:
-    """No slow hash: the secret is 256 random bits, there is nothing to guess."""
-    return keyed_hash(key, hashlib.sha256(secret).digest())
 
 
 def powers(role: Role, scopes: Collection[str] | None = None) -> frozenset[Permission]:

@@ -1,7 +1,7 @@
 """Keys, and what they seal. AES-256-GCM, HKDF and HMAC are the library's; ours is only what is bound to what.
 
-A *master key* comes from outside the database and wraps data keys, nothing else. A *data key* belongs to one
-patient, or to a clinic itself, seals their texts and is stored wrapped.
+A *master key* comes from outside the database, wraps data keys, and seals what is of no clinic. A *data key* belongs
+to one patient, or to a clinic itself, seals their texts and is stored wrapped.
 For every other purpose a key is derived from the clinic's.
 
 What is sealed is bound to its place: carried to another table, column or row it does not open.
@@ -85,6 +85,14 @@ class MasterKeys:
     def wrap_again(self, wrapped: bytes, place: str) -> bytes:
         """The same data key under the current master key. Raises UnavailableError, BrokenSealError."""
         return self._wrapped(self._secret_of(wrapped, place), place)
+
+    def seal(self, text: bytes, place: str) -> bytes:
+        """What no clinic's key can seal, because it is of none."""
+        return self._wrapped(text, place)
+
+    def open(self, sealed: bytes, place: str) -> bytes:
+        """Raises UnavailableError, BrokenSealError."""
+        return self._secret_of(sealed, place)
 
     @property
     def current_name(self) -> bytes:

@@ -267,9 +267,10 @@ def tag_version(response: Response, version: int) -> None:
 
 
 def link_next(request: Request, response: Response, cursor: str | None) -> None:
-    """RFC 8288, beside `next_cursor` in the body."""
+    """RFC 8288, beside `next_cursor` in the body. Without a host: whatever a request said in `Host` leads nowhere."""
     if cursor is not None:
-        response.headers["Link"] = f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'
+        following = request.url.include_query_params(cursor=cursor)
+        response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
 
 
 async def read_json(request: Request, largest: str = "max_body_bytes") -> Any:

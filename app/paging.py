@@ -50,10 +50,11 @@ def decode(cursor: str) -> Position:
     """Raises InvalidError for anything `encode` did not make."""
     try:
         at, id_ = _opened(cursor)
-        position = Position(datetime.fromisoformat(at), UUID(id_))
+        time = datetime.fromisoformat(at)
+        position = Position(time.astimezone(UTC), UUID(id_))  # beyond the years 1 to 9999 of UTC there are none
     except _NOT_OURS:
-        position = None
-    if position is None or position.at.tzinfo is None:
+        raise _not_a_cursor() from None
+    if time.tzinfo is None:
         raise _not_a_cursor()
     return position
 

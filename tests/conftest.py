@@ -1,5 +1,6 @@
 """One private Postgres for the whole run; a clinic for each test, kept apart by the product's own tenancy."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -133,6 +134,13 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """Nobody we know."""
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as http:
         yield http
+
+
+async def until_somebody_waits(database: Database) -> None:
+    """For a lock: then whoever was sent off is where the test wants them."""
+    async with asyncio.timeout(5):
+        while not await database.fetch_alone("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

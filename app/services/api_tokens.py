@@ -10,7 +10,7 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event, record_read
-from app.auth import TOKEN_ROLES, Actor, Role, hash_secret, new_token, powers
+from app.auth import TOKEN_ROLES, Actor, Role, new_token, powers
 from app.db import driver_connection, ring_of
 from app.errors import Fault, ForbiddenError, NotFoundError
 from app.ids import new_id
@@ -36,7 +36,7 @@ def make_token(
     token_key: bytes,
 ) -> tuple[ApiToken, str]:
     """A row to store and, this once, the text its holder uses."""
-    text, secret = new_token(maker.clinic_id, token_id)
+    text, parts = new_token(maker.clinic_id, token_id)
     token = ApiToken(
         clinic_id=maker.clinic_id,
         id=token_id,
@@ -44,7 +44,7 @@ def make_token(
         patient_id=patient_id,
         label=label,
         scopes=None if scopes is None else sorted(set(scopes)),
-        secret_hash=hash_secret(secret, token_key),
+        secret_hash=parts.hashed(token_key),
         created_at=datetime.now(UTC),
         created_by=maker.token_id,
         expires_at=expires_at,

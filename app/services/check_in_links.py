@@ -11,7 +11,7 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event, record_read
-from app.auth import Actor, Role, TokenKind, TokenParts, hash_secret, new_token
+from app.auth import Actor, Role, TokenKind, TokenParts, new_token
 from app.db import Database, driver_connection, ring_of
 from app.errors import NotFoundError, UnauthenticatedError
 from app.ids import new_id
@@ -52,13 +52,13 @@ async def record_check_in_link(
     asked = {"patient_id": str(patient_id), **content.model_dump(mode="json")}
     if known := await versions.find_replayed(session, actor, "check_in_link.create", asked, key, link_id):
         return await get_check_in_link(session, actor, known), True
-    token, secret = new_token(actor.clinic_id, link_id, TokenKind.LINK)
+    token, parts = new_token(actor.clinic_id, link_id, TokenKind.LINK)
     token_key = await get_token_key(await driver_connection(session), ring_of(session), actor.clinic_id)
     link = CheckInLink(
         clinic_id=actor.clinic_id,
         id=link_id,
         patient_id=patient_id,
-        secret_hash=hash_secret(secret, token_key),
+        secret_hash=parts.hashed(token_key),
         created_at=now,
         created_by=actor.token_id,
         expires_at=now + timedelta(hours=content.expires_in_hours),

@@ -1,7 +1,7 @@
 """The keys of patients and clinics as the database keeps them: wrapped, one row each.
 
 A key is made when the first text is sealed with it. Without its row nothing sealed with it can ever be read again,
-wherever a copy of it lies: that is how a person is erased from backups.
+wherever a copy lies that has not the row as well.
 """
 
 from collections.abc import Collection
@@ -31,13 +31,12 @@ UPDATE data_key SET wrapped = renewed.wrapped
 FROM unnest($2::uuid[], $3::bytea[], $4::bytea[]) renewed (id, former, wrapped)
 WHERE data_key.clinic_id = $1 AND data_key.id = renewed.id AND data_key.wrapped = renewed.former
 """
-_ANY: Final = "SELECT id, wrapped FROM data_key WHERE clinic_id = $1 ORDER BY id LIMIT 1"
 
 
 async def find_keys(
     connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, ids: Collection[UUID]
 ) -> dict[UUID, DataKey]:
-    """Of patients; who has none is left out. Raises UnavailableError."""
+    """Of patients, or the clinic's own; who has none is left out. Raises UnavailableError, BrokenSealError."""
     rows = await connection.fetch(_FIND, clinic_id, list(ids))
     return {row["id"]: ring.masters.unwrap(row["wrapped"], _place(clinic_id, row["id"])) for row in rows}
 
@@ -82,9 +81,7 @@ async def check_keys(database: Database) -> None:
     """That the master keys are those the database was sealed with. Raises UnavailableError, BrokenSealError."""
     for clinic_id in await database.clinic_ids():
         async with database.connection(clinic_id) as connection:
-            row = await connection.fetchrow(_ANY, clinic_id)
-        if row is not None:
-            database.keys.masters.unwrap(row["wrapped"], _place(clinic_id, row["id"]))
+            await find_keys(connection, database.keys, clinic_id, [clinic_id])
 
 
 async def rewrap(database: Database, clinic_id: UUID) -> int:

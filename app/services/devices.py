@@ -13,7 +13,7 @@ from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event
-from app.auth import Actor, Role, TokenKind, TokenParts, hash_secret, new_token
+from app.auth import Actor, Role, TokenKind, TokenParts, new_token
 from app.db import Database, driver_connection, ring_of
 from app.errors import UnauthenticatedError
 from app.ids import new_id
@@ -25,8 +25,9 @@ from app.tables import Enrolment, RefreshToken
 NO_HASH: Final = bytes(32)  # of no secret: what is unknown is compared too
 
 _FIND_CODE: Final = """
-SELECT id, patient_id, code_hash, ended_at IS NULL AND NOT is_pair_used AND expires_at > $3 AND tries_left > 0 AS alive
-FROM enrolment WHERE clinic_id = $1 AND code_id = $2
+SELECT id, patient_id, code_hash, expires_at > $3 AND tries_left > 0 AND ended_at IS NULL AND last_used_at IS NULL
+    AND previous_refresh_id IS NULL AS alive
+FROM enrolment WHERE clinic_id = $1 AND code_id = $2 FOR UPDATE
 """
 _SPEND_TRY: Final = """
 UPDATE enrolment SET tries_left = tries_left - 1 WHERE clinic_id = $1 AND code_id = $2 AND tries_left > 0
@@ -47,7 +48,10 @@ SELECT patient_id, secret_hash FROM refresh_token WHERE clinic_id = $1 AND id = 
 
 
 async def get_code_bearer(database: Database, token: TokenParts) -> Actor:
-    """Who typed this code. A wrong second half costs a try. Raises UnauthenticatedError."""
+    """Who typed this code. A wrong second half costs a try, and of many guesses at once each waits for the one before.
+
+    Raises UnauthenticatedError.
+    """
     async with database.connection(token.clinic_id) as connection:
         row = await connection.fetchrow(_FIND_CODE, token.clinic_id, token.token_id, datetime.now(UTC))
         key = await get_token_key(connection, database.keys, token.clinic_id)
@@ -97,14 +101,18 @@ async def redeem_code(database: Database, actor: Actor) -> DeviceTokens:
     async with database.session(actor) as session:
         query = select(Enrolment).where(Enrolment.clinic_id == actor.clinic_id, Enrolment.id == actor.token_id)
         device = (await session.exec(query.with_for_update())).one()
-        is_free = device.ended_at is None and not device.is_pair_used and device.expires_at > now
-        if is_free:
+        if _is_unused(device) and device.expires_at > now:
             device.redeemed_at = device.redeemed_at or now
             tokens = await _mint(session, device, now)
             _record(session, actor, "enrolment.redeem", device, now)
     if tokens is None:
         raise _dead_code()
     return tokens
+
+
+def _is_unused(device: Enrolment) -> bool:
+    """Whether nothing its code was redeemed for was ever shown; told by what is never set back, as pairs are."""
+    return device.ended_at is None and device.last_used_at is None and device.previous_refresh_id is None
 
 
 async def refresh_tokens(database: Database, actor: Actor) -> DeviceTokens:
@@ -163,9 +171,9 @@ async def _mint(session: AsyncSession, device: Enrolment, now: datetime) -> Devi
     """A new pair in place of the one before."""
     refresh_id = new_id()
     key = await get_token_key(await driver_connection(session), ring_of(session), device.clinic_id)
-    access, access_secret = new_token(device.clinic_id, device.id, TokenKind.ACCESS)
-    refresh, refresh_secret = new_token(device.clinic_id, refresh_id, TokenKind.REFRESH)
-    device.access_hash = hash_secret(access_secret, key)
+    access, access_parts = new_token(device.clinic_id, device.id, TokenKind.ACCESS)
+    refresh, refresh_parts = new_token(device.clinic_id, refresh_id, TokenKind.REFRESH)
+    device.access_hash = access_parts.hashed(key)
     device.access_expires_at = now + timedelta(minutes=ACCESS_MINUTES)
     device.refresh_id, device.refreshed_at, device.is_pair_used = refresh_id, now, False
     session.add(
@@ -174,7 +182,7 @@ async def _mint(session: AsyncSession, device: Enrolment, now: datetime) -> Devi
             id=refresh_id,
             patient_id=device.patient_id,
             enrolment_id=device.id,
-            secret_hash=hash_secret(refresh_secret, key),
+            secret_hash=refresh_parts.hashed(key),
             created_at=now,
         )
     )

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event, record_read
-from app.auth import Actor, hash_secret, new_code
+from app.auth import Actor, new_code
 from app.db import driver_connection, ring_of
 from app.errors import NotFoundError
 from app.ids import new_id
@@ -50,7 +50,7 @@ async def record_enrolment(
         created_at=now,
         created_by=actor.token_id,
         code_id=parts.token_id,  # 40 random bits: of a million codes of one clinic two are alike once in two runs
-        code_hash=hash_secret(parts.secret, token_key),
+        code_hash=parts.hashed(token_key),
         expires_at=now + timedelta(hours=content.expires_in_hours),
         tries_left=content.tries,
     )

@@ -186,8 +186,13 @@ async def _store_each(
 
 
 async def _claim_batch(connection: asyncpg.Connection, actor: Actor, claim: BatchClaim | None) -> bool:
-    """Who is no patient of the clinic may have been erased: of them no hash is kept, and each row is its own repeat."""
-    if claim is None or await connection.fetchval(_IS_ANY_ABSENT, actor.clinic_id, list(claim.patient_ids)):
+    """Who is no patient of the clinic may have been erased: of them no hash is kept, and each row is its own repeat.
+
+    Nor of those whom the caller does not see: a key that is taken would tell them from those who never were.
+    """
+    if claim is None or not all(map(actor.sees, claim.patient_ids)):
+        return False
+    if await connection.fetchval(_IS_ANY_ABSENT, actor.clinic_id, list(claim.patient_ids)):
         return False
     now = datetime.now(UTC)
     return await find_claimed(connection, actor, claim.key, claim.content, new_id(), now, claim.patient_ids) is not None

@@ -1,13 +1,17 @@
 """The keys of an issuer: fetched by the worker, kept in a table, read by the processes that answer.
 
-The table is the only way between them, so no process that answers requests calls anybody.
+The table is the only way between them, so no process that answers requests calls anybody. It is sealed by the master
+key: whoever can write to the table, but lacks that key, vouches for nobody.
 """
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from app.crypto import BrokenSealError
 from app.db import Database
+from app.errors import UnavailableError
 from app.services.issuers import Key
 from app.services.request_rates import NOBODY
 
@@ -18,7 +22,7 @@ _READ: Final = "SELECT keys FROM issuer_key_set WHERE clinic_id = $1 AND issuer 
 _WANT: Final = "UPDATE issuer_key_set SET wanted_at = $3 WHERE clinic_id = $1 AND issuer = $2"
 # Of several workers one fetches. Early where a key was wanted since, or the last try failed.
 _CLAIM: Final = """
-INSERT INTO issuer_key_set AS known (clinic_id, issuer, keys, tried_at) VALUES ($1, $2, '[]', $3)
+INSERT INTO issuer_key_set AS known (clinic_id, issuer, keys, tried_at) VALUES ($1, $2, '', $3)
 ON CONFLICT (clinic_id, issuer) DO UPDATE SET tried_at = excluded.tried_at
 WHERE known.tried_at <= $4
    OR (known.tried_at <= $5 AND (known.wanted_at > known.tried_at OR known.fetched_at IS DISTINCT FROM known.tried_at))
@@ -30,10 +34,14 @@ UPDATE issuer_key_set SET keys = $3, fetched_at = tried_at WHERE clinic_id = $1 
 
 
 async def find_keys(database: Database, issuer: str) -> dict[str, Key]:
-    """By their ids; none before the worker has fetched them for the first time."""
+    """By their ids; none before the worker has fetched them, and none that are not sealed as ours."""
     async with database.connection(NOBODY) as connection:
         stored = await connection.fetchval(_READ, NOBODY, issuer)
-    return {key["kid"]: key for key in json.loads(stored or "[]")}
+    try:
+        keys = json.loads(database.keys.masters.open(base64.b64decode(stored or ""), _place(issuer)))
+    except (BrokenSealError, UnavailableError, ValueError):  # the worker will fetch them, for they are asked for
+        return {}
+    return {key["kid"]: key for key in keys}
 
 
 async def want_keys(database: Database, issuer: str) -> None:
@@ -53,5 +61,10 @@ async def claim_fetch(database: Database, issuer: str) -> datetime | None:
 
 async def record_keys(database: Database, issuer: str, keys: list[dict[str, str]], claimed_at: datetime) -> None:
     """All at once: a key that the issuer no longer publishes proves nothing from now on."""
+    sealed = base64.b64encode(database.keys.masters.seal(json.dumps(keys).encode(), _place(issuer))).decode()
     async with database.connection(NOBODY) as connection:
-        await connection.execute(_STORE, NOBODY, issuer, json.dumps(keys), claimed_at)
+        await connection.execute(_STORE, NOBODY, issuer, sealed, claimed_at)
+
+
+def _place(issuer: str) -> str:
+    return f"issuer_key_set.keys {issuer}"

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audit import record_event
+from app.audit import record_event, record_read
 from app.auth import Actor
 from app.db import driver_connection
 from app.errors import ConflictError, Fault, NotFoundError
@@ -60,6 +60,7 @@ async def record_patient(
         known_id = await claim_key(session, actor, idempotency_key, asked, patient_id, now)
         if known_id != patient_id:
             (known,) = await opened(session, [await get_patient(session, actor, known_id)])
+            await _tell_names_shown(session, actor, known_id)
             return _in_view(known, 1, clinic.time_zone), True
     patient = Patient(clinic_id=actor.clinic_id, id=patient_id, identifiers=None, ref_index=None, created_at=now)
     await _name(session, patient, content)
@@ -80,6 +81,7 @@ async def amend_patient(
     """
     patient, clinic = await get_patient(session, actor, patient_id), await get_own_clinic(session, actor)
     if await versions.is_replayed(session, actor, "patient.amend", patient_id, based_on, change, key):
+        await _tell_names_shown(session, actor, patient_id)
         return await _as_recorded(session, actor, patient, clinic, based_on + 1), True
     await lock_patient(session, patient_id)
     now = datetime.now(UTC)
@@ -137,6 +139,11 @@ async def _rename(session: AsyncSession, patient: Patient, change: PatientChange
             await session.exec(renaming.values(identifiers=values["identifiers"], ref_index=values["ref_index"]))
     except IntegrityError:
         raise _reference_taken() from None
+
+
+async def _tell_names_shown(session: AsyncSession, actor: Actor, patient_id: UUID) -> None:
+    """Names are kept as they are now alone, so a repeat may show others than the first answer did."""
+    await record_read(session, actor, "patient.read", of=patient_id, resource_id=patient_id)
 
 
 def _reference_taken() -> ConflictError:

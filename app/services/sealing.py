@@ -38,8 +38,7 @@ async def opened(session: AsyncSession, rows: Sequence[Row]) -> Sequence[Row]:
         await driver_connection(session), ring_of(session), _clinic(closed[0]), {*map(_owner, closed)}
     )
     for row in closed:
-        if row in session:
-            session.expunge(row)
+        session.expunge(row)
         for name in _closed_columns(row):
             setattr(row, name, open_text(keys[_owner(row)], getattr(row, name), _place_of(row, name)))
     return rows

@@ -191,12 +191,17 @@ def key_hashes(clinic_id: str, clinic_key: DataKey) -> None:
     A form's own key is left as it is: its answers stand beside it, and nothing is sealed of it.
     """
     tokens, requests = clinic_key.derive("tokens"), clinic_key.derive("idempotency")
-    for table in ("api_token", "check_in_link"):
+    for table, kind in {"api_token": b"tmk_", "check_in_link": b"tml_"}.items():
         for row in (
             run(f"SELECT id, secret_hash FROM {table} WHERE clinic_id = :clinic", clinic=clinic_id).mappings().all()
         ):
             rehash = f"UPDATE {table} SET secret_hash = :hash WHERE clinic_id = :clinic AND id = :id"
-            run(rehash, hash=keyed_hash(tokens, row["secret_hash"]), clinic=clinic_id, id=row["id"])
+            run(
+                rehash,
+                hash=keyed_hash(tokens, kind + row["id"].bytes + row["secret_hash"]),
+                clinic=clinic_id,
+                id=row["id"],
+            )
     asked = """
         SELECT principal_id, key, fingerprint FROM idempotency_key WHERE clinic_id = :clinic AND NOT EXISTS (
             SELECT FROM assessment WHERE clinic_id = :clinic AND id = resource_id)"""

@@ -1,5 +1,6 @@
 """The trail over HTTP: anonymous, wrong role, other clinic, invalid, valid, filters, pages. Of reads: test_reads."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -7,6 +8,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
+from app.audit import written as filter_told
 from app.auth import Role
 from app.db import Database
 from app.schemas.audit import COVERS
@@ -52,6 +54,39 @@ async def submit(api: Api, patient: str) -> dict[str, Any]:
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     return made
+
+
+# --- Filters ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Asked:
+    """A filter of every kind there is."""
+
+    instrument: str | None = None
+    known_at: datetime | None = None
+    overdue: bool | None = None
+    statuses: frozenset[str] = frozenset()
+    patient_id: UUID | None = None
+    name: Any = None
+
+
+def test_a_filter_is_told_in_one_line() -> None:
+    """What was asked for and nothing else; a time in UTC, a list in one order; never of whom."""
+    asked = Asked(
+        "phq-9", datetime.fromisoformat("2026-03-01T09:00:00+01:00"), False, frozenset({"open", "closed"}), uuid4()
+    )
+    told = "instrument=phq-9 known_at=2026-03-01T08:00:00+00:00 overdue=false statuses=closed,open"
+    assert filter_told(asked) == told
+    assert filter_told(Asked()) == ""
+
+
+@pytest.mark.parametrize("unforeseen", [b"Ada Example", {"name": "Ada Example"}, ["phq-9", b"Ada Example"]])
+def test_a_filter_of_an_unforeseen_kind_reaches_no_trail(unforeseen: Any) -> None:
+    """What nobody has thought about may hold a name, and the error that says so repeats nothing of it."""
+    with pytest.raises(TypeError) as refused:
+        filter_told(Asked(name=unforeseen))
+    assert "Ada" not in str(refused.value)
 
 
 # --- Who may ----------------------------------------------------------------------------------------------------------

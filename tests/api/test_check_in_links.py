@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from app import deps
-from app.auth import Role, TokenKind, hash_secret, new_token, parse_token
+from app.auth import Role, TokenKind, new_token, parse_token
 from app.db import Database
 from app.ids import new_id
 from app.services.clinic_rules import DEFAULTS
@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_waiting_for_the_cac
 async def make_expired_link(database: Database, api: Api, patient_id: str) -> dict[str, Any]:
     """One of last week: the runtime role may add it, and may move no expiry."""
     link_id = new_id()
-    token, secret = new_token(api.clinic_id, link_id, TokenKind.LINK)
+    token, parts = new_token(api.clinic_id, link_id, TokenKind.LINK)
     async with database.connection(api.clinic_id) as connection:
         token_key = await get_token_key(connection, database.keys, api.clinic_id)
         await connection.execute(
@@ -49,7 +49,7 @@ async def make_expired_link(database: Database, api: Api, patient_id: str) -> di
             api.clinic_id,
             link_id,
             UUID(patient_id),
-            hash_secret(secret, token_key),
+            parts.hashed(token_key),
         )
     return {"id": str(link_id), "token": token}
 

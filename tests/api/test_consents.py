@@ -11,6 +11,7 @@ import pytest
 from app.db import Database
 from app.privacy.part_two import NOTICE
 from app.schemas.consents import Purpose
+from app.services import consents
 from app.services.consents import consents_in_force
 from app.tables import Clinic
 from tests.api.conftest import PatientApi
@@ -146,6 +147,15 @@ async def test_of_two_who_write_at_once_one_wins(api: Api, patient_id: str) -> N
     assert len((await api.http.get(of(patient_id, "consents/history"))).json()["data"]) == 1
 
 
+async def test_versions_are_not_without_end(api: Api, patient_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program in a loop is stopped; whoever withdraws is not."""
+    monkeypatch.setattr(consents, "MAX_VERSIONS", 2)
+    made = [(await put(api, patient_id, body, version)).json() for version, body in enumerate((RESEARCH, DISCLOSE))]
+    third = await put(api, patient_id, RESEARCH | {"reason": "again"}, 2)
+    assert (third.status_code, "2 versions of consents" in third.json()["detail"]) == (409, True)
+    assert (await withdraw(api, made[0])).json()["state"] == "withdrawn"
+
+
 async def test_a_repeat_is_answered_as_the_first_time(api: Api, patient_id: str) -> None:
     """Also after the consent was changed; with other content the key is refused."""
     made = await put(api, patient_id, RESEARCH, key="once")
@@ -191,6 +201,9 @@ async def test_in_force_is_what_was_given_and_neither_expired_nor_withdrawn(
     for at, held in ((withdrawn - moment, [(one[0], 2, "study-1")]), (withdrawn, [])):
         assert await in_force(database, clinic, at) == held
     assert await in_force(database, clinic, given, Purpose.CONTACT) == []
+    other = await api.add_patient()
+    await put(api, other, RESEARCH)
+    assert await in_force(database, clinic, withdrawn) == [(UUID(other), 1, None)]
     assert len(await in_force(database, clinic, given, Purpose.DISCLOSURE_TO_RECIPIENT)) == 1
 
 

@@ -9,8 +9,12 @@ import asyncpg
 import httpx2
 import pytest
 
+from app.auth import Actor, Role
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
+from app.errors import NotFoundError
+from app.schemas.emergency_accesses import EmergencyAccessOpen
+from app.services.emergency_accesses import open_emergency_access
 from tests.api.conftest import PatientApi
 from tests.api.test_care_teams import FORM, restrict
 from tests.conftest import Api
@@ -111,6 +115,19 @@ async def events(database: Database, clinic_id: UUID, actor_id: str) -> list[tup
         ]
 
 
+async def test_they_are_listed_in_pages(admin: Api, api: Api, hidden: str) -> None:
+    """Newest first, each once; when they are over, to the administrator alone."""
+    made = []
+    for _ in range(3):
+        made.append((await ask(api, hidden)).json()["id"])
+        await api.http.post(f"/v1/emergency-accesses/{made[-1]}/end")
+    first = (await admin.http.get("/v1/emergency-accesses", params={"limit": 2})).json()
+    page = {"limit": 2, "cursor": first["next_cursor"]}
+    rest = (await admin.http.get("/v1/emergency-accesses", params=page)).json()
+    assert [one["id"] for one in first["data"] + rest["data"]] == made[::-1]
+    assert (await api.http.get("/v1/emergency-accesses")).json()["data"] == []
+
+
 async def test_it_ends_early(admin: Api, api: Api, hidden: str) -> None:
     """By an administrator or by the clinician; from then on there is no such patient. Twice is no error."""
     for ender in (admin, api):
@@ -153,6 +170,16 @@ async def test_nobody_ends_anothers(other_admin: Api, api: Api, hidden: str) -> 
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].content == answers[1].content
     assert (await api.http.get(f"/v1/patients/{hidden}")).status_code == 200
+
+
+async def test_who_sees_none_is_opened_none(admin: Api, database: Database, hidden: str) -> None:
+    """It is opened as the system, which sees everybody: beneath the routes too, nobody gets to a patient by it."""
+    content, strangers = EmergencyAccessOpen(**WHY), [(Role.PATIENT, uuid4()), (Role.RESEARCHER, None)]
+    for role, patient_id in [*strangers, (Role.CLINICIAN, None)]:  # of the last nobody has asked who is hidden
+        actor = Actor(admin.clinic_id, uuid4(), role, patient_id)
+        with pytest.raises(NotFoundError):
+            await open_emergency_access(database, actor, UUID(hidden), content, None)
+    assert (await admin.http.get("/v1/emergency-accesses")).json()["data"] == []
 
 
 async def test_two_at_once_are_one(api: Api, hidden: str) -> None:

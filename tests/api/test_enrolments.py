@@ -1,6 +1,7 @@
 """Enrolment over HTTP: a code let in once, tokens that renew themselves, and an end to a device that was copied."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,17 +13,20 @@ import pytest
 from fastapi import FastAPI
 
 from app import deps
-from app.auth import TokenKind, TokenParts, hash_secret, new_code, new_token, parse_token
+from app.auth import Actor, TokenKind, TokenParts, new_code, new_token, parse_token
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
+from app.errors import UnauthenticatedError
+from app.services import devices
 from app.services.data_keys import get_token_key
+from app.services.devices import get_code_bearer, redeem_code
 from app.services.token_uses import TokenUses
 from app.settings import Settings
 from app.tables import Clinic
 from tests.api.test_rate_limits import processes as limited_processes
 from tests.api.test_tokens import by, processes
 from tests.api.treatment import assert_closed_to, assert_foreign_is_absent, assert_refused, events
-from tests.conftest import Api
+from tests.conftest import Api, until_somebody_waits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_waiting_for_the_cache")]
 
@@ -152,6 +156,15 @@ async def test_a_code_is_told_once(api: Api, database: Database, patient_id: str
     assert await events(database, api) == [("enrolment.create", patient_id, made["id"])]
 
 
+async def test_enrolments_are_listed_in_pages(api: Api, patient_id: str) -> None:
+    """Newest first, each once."""
+    made = [(await enrol(api, patient_id))["id"] for _ in range(3)]
+    first = (await api.http.get(enrolments_of(patient_id), params={"limit": 2})).json()
+    page = {"limit": 2, "cursor": first["next_cursor"]}
+    rest = (await api.http.get(enrolments_of(patient_id), params=page)).json()
+    assert [one["id"] for one in first["data"] + rest["data"]] == made[::-1]
+
+
 # --- Codes ------------------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +198,43 @@ async def test_a_code_whose_answer_was_lost_works_again(device: Device) -> None:
     assert (await device.call(access_token=lost["access_token"])).status_code == 401
     assert (await device.call(access_token=again.json()["access_token"])).status_code == 200
     assert (await device.http.post(REDEEM, headers=by(device.enrolment["token"]))).status_code == 401
+
+
+async def test_a_code_is_used_up_for_good(device: Device, api: Api) -> None:
+    """Not free again while a renewed pair is still unseen: whoever finds the slip of paper later gets nothing."""
+    lost = await device.renew()  # before its access token was ever shown
+    for is_shown in (False, True):
+        if is_shown:
+            assert (await device.call()).status_code == 200
+            await device.renew()
+        assert (await device.http.post(REDEEM, headers=by(device.enrolment["token"]))).status_code == 401
+    assert (await device.call(access_token=lost["access_token"])).status_code == 401
+    assert (await device.call()).status_code == 200
+    assert await state_of(api, device.enrolment) == "active"
+
+
+async def test_a_code_used_while_it_is_being_redeemed_stays_used(device: Device, database: Database) -> None:
+    """Proven a moment before its pair was shown and renewed: what is asked under the lock is the same."""
+    parts = parse_token(device.enrolment["token"])
+    actor = await get_code_bearer(database, parts)
+    assert (await device.call()).status_code == 200
+    await device.renew()
+    with pytest.raises(UnauthenticatedError):
+        await redeem_code(database, actor)
+    assert (await device.call()).status_code == 200
+
+
+async def test_guesses_at_once_wait_for_each_other(
+    api: Api, database: Database, patient_id: str, anonymous: httpx2.AsyncClient
+) -> None:
+    """While one guess spends the last try, the next is not compared with the code as it was before."""
+    enrolment = await enrol(api, patient_id, tries=1)
+    async with database.connection(api.clinic_id) as other_guess:
+        await other_guess.execute("UPDATE enrolment SET tries_left = 0 WHERE id = $1", UUID(enrolment["id"]))
+        guess = asyncio.create_task(anonymous.post(REDEEM, headers=by(enrolment["token"])))
+        await asyncio.sleep(0.3)
+        assert not guess.done()
+    assert (await guess).status_code == 401
 
 
 async def test_dead_codes_answer_alike(
@@ -251,6 +301,23 @@ async def test_unknown_and_wrong_codes_do_the_same_work(
     assert (await anonymous.post(REDEEM, headers=by(token))).status_code == 401
     assert len(compared) == 1
     assert [statement.split()[0] for statement in statements] == ["SELECT", "UPDATE"]
+
+
+async def test_a_code_that_is_revoked_while_it_is_redeemed_lets_nobody_in(
+    api: Api, database: Database, patient_id: str, anonymous: httpx2.AsyncClient
+) -> None:
+    """It was proven before the revocation was committed, and waits for it: the same bytes as for any dead code."""
+    enrolment = await enrol(api, patient_id)
+    unknown = await anonymous.post(REDEEM, headers=by(new_code(api.clinic_id)[1]))
+    async with database.connection(api.clinic_id) as connection:
+        await connection.execute(
+            "UPDATE enrolment SET ended_at = now(), ended_because = 'revoked' WHERE id = $1", UUID(enrolment["id"])
+        )
+        redeemed = asyncio.create_task(anonymous.post(REDEEM, headers=by(enrolment["token"])))
+        await until_somebody_waits(database)
+    answer = await redeemed
+    assert (answer.status_code, answer.content) == (401, unknown.content)
+    assert await state_of(api, enrolment) == "revoked"
 
 
 # --- Renewal ----------------------------------------------------------------------------------------------------------
@@ -334,6 +401,20 @@ async def test_twins_leave_one_pair(device: Device) -> None:
     assert sorted(works) == [200] + [401] * (len(pairs) - 1)
 
 
+@pytest.mark.parametrize("use", [devices.refresh_tokens, devices.log_out])
+async def test_a_device_that_ends_after_its_token_was_proven_gets_nothing(
+    device: Device, api: Api, database: Database, use: Callable[[Database, Actor], Awaitable[Any]]
+) -> None:
+    """Proof and use are two transactions; what the clinic decides between them holds, and is told once."""
+    actor = await devices.get_refresher(database, parse_token(device.tokens["refresh_token"]))
+    assert (await api.http.post(f"/v1/enrolments/{device.enrolment['id']}/revocation")).status_code == 200
+    told = await events(database, api)
+    with pytest.raises(UnauthenticatedError):
+        await use(database, actor)
+    assert await state_of(api, device.enrolment) == "revoked"
+    assert await events(database, api) == told
+
+
 async def test_wrong_refresh_tokens_end_nothing(device: Device, api: Api) -> None:
     """Whoever knows its id alone can neither renew nor end a device."""
     token = device.tokens["refresh_token"]
@@ -350,15 +431,15 @@ async def test_old_spent_tokens_are_forgotten(device: Device, database: Database
     old, spent = [new_token(api.clinic_id, uuid4(), TokenKind.REFRESH) for _ in range(2)]
     async with database.connection(api.clinic_id) as connection:
         key = await get_token_key(connection, database.keys, api.clinic_id)
-        for (text, secret), days in ((old, 91), (spent, 89)):
+        for (_, parts), days in ((old, 91), (spent, 89)):
             await connection.execute(
                 """INSERT INTO refresh_token (clinic_id, id, patient_id, enrolment_id, secret_hash, created_at)
                    VALUES ($1, $2, $3, $4, $5, now() - $6 * interval '1 day')""",
                 api.clinic_id,
-                parse_token(text).token_id,
+                parts.token_id,
                 UUID(device.patient_id),
                 UUID(device.enrolment["id"]),
-                hash_secret(secret, key),
+                parts.hashed(key),
                 days,
             )
     await device.renew()

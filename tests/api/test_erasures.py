@@ -2,16 +2,18 @@
 
 import asyncio
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import httpx2
 import pytest
 
 from app.db import Database
 from app.schemas.erasures import BACKUPS, KEPT, ErasureGround
+from app.services import idempotency
 from tests.api.conftest import PatientApi
 from tests.api.treatment import assert_closed_to, assert_foreign_is_absent, assert_refused, events
-from tests.conftest import Api
+from tests.conftest import Api, until_somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +79,38 @@ async def test_the_certificate_says_what_was_done(admin: Api, database: Database
     assert await events(database, admin) == [("patient.erase", patient, body["id"])]
     assert (await admin.http.get(f"/v1/patients/{patient}")).status_code == 404
     assert (await erase(admin, patient)).status_code == 404
+
+
+async def test_who_looked_before_and_writes_after_finds_no_patient(admin: Api, api: Api, database: Database) -> None:
+    """A link is made while the erasure is under way: it waits, and is answered as if there had been nobody."""
+    patient = await admin.add_patient()
+    async with database.connection(admin.clinic_id) as connection:
+        erasure = "SELECT erase_patient($1, $2, now(), $2, 'patient_request', NULL)"
+        await connection.execute(erasure, UUID(patient), uuid4())
+        made = asyncio.create_task(api.http.post(f"/v1/patients/{patient}/check-in-links", json={}))
+        await until_somebody_waits(database)
+    answer = await made
+    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such patient.")
+
+
+async def test_a_repeat_whose_patient_is_erased_meanwhile_is_told_to_come_again(
+    admin: Api, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key was there a moment ago and is gone: nothing is made anew, and the next try finds no patient."""
+    patient, key = await admin.add_patient(), {"Idempotency-Key": "once"}
+    address, genuine = f"/v1/patients/{patient}/check-in-links", asyncpg.Connection.fetchrow
+
+    async def after_erasing(self: Any, query: str, *values: Any, **options: Any) -> Any:
+        if query == idempotency._CLAIMED:
+            monkeypatch.undo()
+            assert (await erase(admin, patient)).status_code == 200
+        return await genuine(self, query, *values, **options)
+
+    assert (await api.http.post(address, json={}, headers=key)).status_code == 201
+    monkeypatch.setattr(asyncpg.Connection, "fetchrow", after_erasing)
+    answers = [await api.http.post(address, json={}, headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [503, 404]
+    assert "being erased" in answers[0].json()["detail"]
 
 
 async def test_the_same_reference_is_free_again(admin: Api) -> None:

@@ -20,7 +20,7 @@ from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.issuer_client import IssuerClient
 from app.main import create_app
-from app.services import clinics, issuer_keys
+from app.services import clinics, issuer_keys, persons
 from app.services.issuers import Issuer, issuer_of
 from app.services.request_rates import NOBODY
 from app.settings import Settings
@@ -71,6 +71,10 @@ class Provider:
                 later,
             )
         await self.client.take_turn(self.database)
+        self.forget()
+
+    def forget(self) -> None:
+        """Each process asks the table again."""
         self.app.state.tokens._persons._read_at = self.app.state.tokens._persons._wanted_at = -1e9
         self.app.state.tokens._known.clear()
 
@@ -148,6 +152,19 @@ async def test_only_an_administrator_reads_who_it_was(
     path = f"/v1/principals/{uuid4()}"
     assert (await anonymous.get(path)).status_code == 401
     assert {(await one.http.get(path)).status_code for one in (api, researcher, service)} == {403}
+
+
+async def test_people_are_forgotten_before_they_fill_the_memory(
+    provider: Provider, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once; who comes back is who they were."""
+    monkeypatch.setattr(persons, "MAX_SEEN", 2)
+    for subject in ("a", "b", "c", "a"):
+        assert (await provider.get(token_of(provider, clinic, sub=subject))).status_code == 200
+    assert len(provider.app.state.tokens._persons._seen) == 2
+    async with provider.database.connection(clinic.clinic_id) as connection:
+        rows = await connection.fetch("SELECT subject FROM principal WHERE clinic_id = $1", clinic.clinic_id)
+    assert sorted(row["subject"] for row in rows) == ["a", "b", "c"]
 
 
 async def test_a_key_of_a_person_belongs_to_the_person(provider: Provider, clinic: Clinic) -> None:
@@ -291,6 +308,30 @@ async def test_of_many_workers_one_fetches(start: Start) -> None:
     assert [claim is not None for claim in claims] == [True, False, False]
     assert claims[0] is not None
     assert abs(claims[0] - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+async def test_whoever_writes_the_table_of_keys_vouches_for_nobody(
+    provider: Provider, start: Start, clinic: Clinic, database: Database
+) -> None:
+    """A key put in with the service's own login, plain, or sealed for another issuer, proves no token."""
+    other = await start()
+    other.keys = [SECOND]
+    await other.fetch()
+    forged = token_of(provider, clinic, SECOND)
+    put = "UPDATE issuer_key_set SET keys = $2 WHERE issuer = $1"
+    async with database.connection(NOBODY) as connection:
+        sealed = "SELECT keys FROM issuer_key_set WHERE issuer = $1"
+        genuine, others = [await connection.fetchval(sealed, one.issuer.name) for one in (provider, other)]
+    for keys in (json.dumps([SECOND.public]), others):
+        async with database.connection(NOBODY) as connection:
+            await connection.execute(put, provider.issuer.name, keys)
+        provider.forget()
+        assert (await provider.get(forged)).status_code == 401
+        assert (await provider.get(token_of(provider, clinic))).status_code == 401
+    async with database.connection(NOBODY) as connection:
+        await connection.execute(put, provider.issuer.name, genuine)
+    provider.forget()
+    assert (await provider.get(token_of(provider, clinic))).status_code == 200
 
 
 async def test_the_table_of_keys_is_of_no_clinic(provider: Provider, clinic: Clinic, database: Database) -> None:

@@ -225,6 +225,20 @@ async def test_use_is_noted_beside_the_request(app: FastAPI, admin: Api, anonymo
     assert sum(str(id_) == made["id"] for id_ in notes) == 1
 
 
+async def test_noted_uses_are_forgotten_before_they_fill_the_memory(
+    app: FastAPI, admin: Api, anonymous: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once: each is noted once more, and none is lost."""
+    made = [await make(admin) for _ in range(4)]
+    monkeypatch.setattr(token_uses, "MAX_NOTED", 3)
+    for one in made:
+        assert (await anonymous.get("/v1/patients", headers=by(one["token"]))).status_code == 200
+    assert len(app.state.tokens._uses._noted_at) <= 3
+    await app.state.tokens.close()
+    states = [(await admin.http.get(f"{TOKENS}/{one['id']}")).json() for one in made]
+    assert None not in [state["last_used_at"] for state in states]
+
+
 async def test_a_failing_note_harms_nobody(
     app: FastAPI, admin: Api, anonymous: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

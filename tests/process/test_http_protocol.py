@@ -80,3 +80,37 @@ async def test_a_whole_body_has_time(port: int) -> None:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         assert head.startswith(b"HTTP/1.1 204 ")
     writer.close()
+
+
+# --- Where one request ends and the next begins -----------------------------------------------------------------------
+
+POST = b"POST / HTTP/1.1\r\nHost: test\r\n"
+AMBIGUOUS = {
+    "both lengths": POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "both, the other way": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "two lengths": POST + b"Content-Length: 5\r\nContent-Length: 0\r\n\r\n",
+    "a list of lengths": POST + b"Content-Length: 0, 5\r\n\r\n",
+    "a signed length": POST + b"Content-Length: +5\r\n\r\n",
+    "a hexadecimal length": POST + b"Content-Length: 0x5\r\n\r\n",
+    "an unknown coding": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "a coding after a control": POST + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+    "a space before the colon": POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "a folded header": POST + b"X: a\r\n Transfer-Encoding: chunked\r\n\r\n",
+    "a negative chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+    "a chunk beyond all numbers": POST + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\nabc\r\n0\r\n\r\n",
+    "a chunk that ends by half": POST + b"Transfer-Encoding: chunked\r\n\r\n0;\n\r\n\r\n",
+    "lines that end by half": b"GET / HTTP/1.1\nHost: test\n\n",
+    "a lone carriage return": b"GET / HTTP/1.1\r\nHost: test\rX-A: b\r\n\r\n",
+    "a NUL": b"GET / HTTP/1.1\r\nHost: test\r\nX: a\x00b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+async def test_what_a_proxy_could_read_otherwise_ends_the_connection(port: int, sent: bytes) -> None:
+    """A second request behind it, which a proxy may have taken for the body of the first, is never answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent + b"GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n")
+    answered = await asyncio.wait_for(reader.read(), 5)
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    assert answered.count(b"HTTP/1.1 4") + answered.count(b"HTTP/1.1 2") == 1
+    writer.close()

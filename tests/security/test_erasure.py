@@ -30,10 +30,12 @@ ERASED: Final = {
 }  # fmt: skip
 OPAQUE: Final = {"audit_event", "audit_subject", "erasure"}  # name the person by an id that leads nowhere
 OF_NOBODY: Final = {
-    "audit_link", "clinic", "clinic_rules", "derivation", "request_rate", "suitability_checklist", "threshold",
-    "webhook", "principal", "issuer_key_set",
+    "audit_link", "clinic", "clinic_rules", "cohort_question", "derivation", "issuer_key_set", "principal",
+    "request_rate", "suitability_checklist", "threshold", "webhook",
 }  # fmt: skip
-NOT_IN_EVERYTHING: Final = {"data_key", "erasure", "idempotency_key"}  # a secret; of somebody who is gone; hashes
+# Secrets; of somebody who is gone; hashes.
+# Secrets; of somebody who is gone; hashes of what is in other parts.
+NOT_IN_EVERYTHING: Final = {"data_key", "erasure", "idempotency_key", "refresh_token"}
 ERASE: Final = "SELECT erase_patient($1, $2, now(), $3, 'patient_request', NULL)"
 
 

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from app import deps
-from app.auth import Role, parse_token
+from app.auth import TOKEN_ROLES, Role, parse_token
 from app.db import Database
 from app.errors import InvalidError, NotFoundError, UnauthenticatedError
 from app.services import clinics, tokens
@@ -26,6 +26,17 @@ async def test_a_token_needs_its_clinic(database: Database) -> None:
     """A mistyped clinic id is said, not stored."""
     with pytest.raises(NotFoundError):
         await clinics.record_token(database, uuid4(), Role.ADMIN)
+
+
+@pytest.mark.parametrize("role", sorted(set(Role) - set(TOKEN_ROLES)))
+async def test_no_token_is_made_by_hand_of_what_links_and_devices_are_given(
+    database: Database, clinic: Clinic, role: Role
+) -> None:
+    """They are bound to a patient and end in other ways: one made by hand would be neither."""
+    with pytest.raises(InvalidError) as refused:
+        await clinics.record_token(database, clinic.clinic_id, role)
+    assert "not_a_role_of_tokens" in [fault.code for fault in refused.value.faults]
+    assert await clinics.find_tokens(database, clinic.clinic_id) == []
 
 
 async def test_the_holder_of_a_token_is_found(database: Database, clinic: Clinic) -> None:

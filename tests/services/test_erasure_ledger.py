@@ -13,11 +13,13 @@ import pytest
 from app.auth import Actor, Role
 from app.db import Database
 from app.erasure_file import LedgerKeeper, add_to_ledger, read_ledger
-from app.errors import InvalidError
+from app.errors import InvalidError, UnavailableError
 from app.schemas.erasures import ErasureGround
 from app.schemas.patients import PatientCreate
+from app.services import erasure_ledger
 from app.services.erasure_ledger import LedgerEntry, find_entries, parse_ledger, replay
 from app.services.erasures import erase_patient
+from app.services.locks import lock_key
 from app.services.patients import record_patient
 from app.tables import Clinic
 
@@ -103,7 +105,7 @@ def test_a_bad_line_is_named_and_nothing_is_taken(line: str) -> None:
 def test_the_file_holds_each_once_for_its_owner_alone(tmp_path: Path) -> None:
     path, one, two = tmp_path / "erasures.ndjson", an_entry(), an_entry()
     assert read_ledger(path) == []
-    assert add_to_ledger(path, [one]) == {one.id}
+    assert [add_to_ledger(path, [one]) for _ in range(2)] == [{one.id}] * 2
     assert add_to_ledger(path, [one, two, two]) == {one.id, two.id}
     assert read_ledger(path) == [one, two]
     assert path.stat().st_mode & 0o777 == 0o600
@@ -210,3 +212,19 @@ async def test_a_replay_waits_for_who_is_writing(database: Database, clinic: Cli
         assert not replayed.done()
     assert (await replayed).erased == [entry]
     assert await patients(database, clinic) == set()
+
+
+async def test_a_replay_gives_up_on_who_does_not_stop_writing(
+    database: Database, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says so: nothing of that person is erased, nothing is entered, and the next replay does it."""
+    monkeypatch.setattr(erasure_ledger, "_PAUSES_SECONDS", (0.01,))
+    patient = await add_patient(database, clinic)
+    entry = an_entry(clinic.clinic_id, patient_id=patient)
+    async with database.connection(clinic.clinic_id) as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key(patient))
+        with pytest.raises(UnavailableError):
+            await replay(database, [entry])
+    assert await patients(database, clinic) == {patient}
+    assert await stored(database, clinic) == []
+    assert (await replay(database, [entry])).erased == [entry]

@@ -72,6 +72,16 @@ def test_every_algorithm_works_where_it_is_allowed_and_nowhere_else(algorithm: s
     assert proven_claims(token, ours, without_alg)["sub"] == claims["sub"]
 
 
+def test_a_key_proves_by_no_other_algorithm_that_is_allowed_too() -> None:
+    """Neither by another kind of key's, nor by the second that RSA knows where the issuer names the first."""
+    ours = issuer(oidc_algorithms="RS256,PS256,ES256")
+    by_another = [SigningKey(KEY.kid, "PS256", KEY.private), SigningKey(KEY.kid, "ES256")]
+    for key in by_another:
+        with pytest.raises(UnauthenticatedError):
+            proven_claims(key.sign(claims_of()), ours, KEY.public)
+        assert proven_claims(key.sign(claims_of()), ours, key.public)["iss"] == NAME
+
+
 def test_clocks_may_differ_a_little() -> None:
     """By half a minute in each direction."""
     now = int(time.time())

@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,8 +26,9 @@ from app.embedded_postgres import EmbeddedPostgres, PostgresAddress, temporary_p
 from app.errors import InvalidError, UnavailableError
 from app.main import create_app
 from app.postgres_cluster import BOOTSTRAP
+from app.services import data_keys
 from app.services.data_keys import _REWRAP, check_keys, get_key, rewrap
-from app.services.references import find_patient_id
+from app.services.references import find_patient_id, find_references
 from app.settings import Settings
 from app.tables import Sealed
 from tests.conftest import Api
@@ -128,7 +130,7 @@ def test_no_plain_text_reaches_a_sealed_column() -> None:
 PLAIN = {
     "alert", "api_token", "clinic", "clinic_rules", "delivery", "expected_check_in", "standing", "threshold",
     "suitability_checklist", "notification", "request_rate", "idempotency_key", "audit_event", "erasure", "principal",
-    "issuer_key_set", "enrolment",
+    "issuer_key_set", "enrolment", "cohort_question",
 }  # fmt: skip
 CODES = {
     "adverse_event": {"term", "severity"},
@@ -163,14 +165,26 @@ async def test_a_reference_is_found_by_its_keyed_index_alone(api: Api, database:
         assert await find_patient_id(session, api.clinic_id, CANARY + " ") is None
 
 
+async def test_references_are_told_of_those_who_have_one(api: Api, database: Database, patient: str) -> None:
+    """Who has a name alone, or nothing, is left out; so is who was not asked for."""
+    other = await api.add_patient("4712")
+    named = (await api.http.post("/v1/patients", json={"name": "Bea Example"})).json()["id"]
+    nobody = await api.add_patient()
+    async with database.connection(api.clinic_id) as connection:
+        find = partial(find_references, connection, database.keys, api.clinic_id)
+        assert await find() == {UUID(patient): CANARY, UUID(other): "4712"}
+        assert await find([UUID(id_) for id_ in (patient, named, nobody)]) == {UUID(patient): CANARY}
+
+
 # --- Master keys ------------------------------------------------------------------------------------------------------
 
 
 async def test_keys_are_wrapped_anew_while_the_service_goes_on(
-    api: Api, address: PostgresAddress, patient: str
+    api: Api, address: PostgresAddress, patient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the new key first nothing is lost; afterwards the old one is not needed, and opens nothing."""
     renewed = new_master_key()
+    monkeypatch.setattr(data_keys, "REWRAPPED_AT_ONCE", 3)
     ids = [(await api.http.post("/v1/patients", json={"name": f"Person {n}"})).json()["id"] for n in range(5)]
     async with opened(address, f"{renewed},{MASTER_KEY}") as both:
         assert await rewrap(both, api.clinic_id) == 7  # five, the one before, and the clinic's own
@@ -217,7 +231,9 @@ async def test_who_is_named_at_once_by_many_has_one_key(api: Api, database: Data
 
 @pytest.mark.usefixtures("clinic")
 async def test_wrong_or_missing_master_keys_are_told(address: PostgresAddress) -> None:
-    """Before anything is served, in words that say what to do."""
+    """Before anything is served, in words that say what to do; of the right ones nothing is said."""
+    async with opened(address, MASTER_KEY) as right:
+        await check_keys(right)
     async with opened(address, new_master_key()) as wrong:
         with pytest.raises(UnavailableError, match="TIDEMARK_MASTER_KEYS"):
             await check_keys(wrong)

@@ -29,6 +29,7 @@ OF_NOBODY = {
     "idempotency_key",  # ids behind keys of the caller's own
     "request_rate",  # numbers
     *("principal", "issuer_key_set"),  # of the staff, and of whoever vouches for them
+    "cohort_question",  # conditions and told figures; who belongs to a cohort is nowhere kept
 }
 
 
