@@ -1,0 +1,86 @@
+"""Rows as they may be written: of the declared types, ordered by pseudonym; turned into columns on the way."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date
+from operator import itemgetter
+from typing import Final, cast
+
+from app.release_files.model import Column, Kind, ReleaseFileError, Row, TableShape, Value
+
+Values = Sequence[Value]
+
+_TYPES: Final[Mapping[Kind, frozenset[type]]] = {  # exact: a datetime is no date, and True is no number
+    "text": frozenset({str, type(None)}),
+    "category": frozenset({str, type(None)}),
+    "integer": frozenset({int, type(None)}),
+    "number": frozenset({int, float, type(None)}),
+    "boolean": frozenset({bool, type(None)}),
+    "date": frozenset({date, type(None)}),
+}
+_WHOLE_BELOW: Final = 2.0**53  # from here on not every whole number is a float
+
+
+class RowCheck:
+    """Holds the rows of one file to their table, batch by batch."""
+
+    def __init__(self, shape: TableShape) -> None:
+        self._shape = shape
+        self._person = shape.names.index(shape.person)
+        self._only_once = shape.primary_key == (shape.person,)
+        self._last: Value = None
+        self._rows = 0
+
+    def columns(self, rows: Sequence[Row]) -> list[Values]:
+        """The columns of some rows, at least one. By the column: a batch has few different values in each."""
+        if set(map(len, rows)) != {len(self._shape.columns)}:
+            raise self._fault("a row has more or fewer cells than the table has columns")
+        told = [  # zip(*rows) does the same, several times slower: it unpacks thousands of arguments
+            self._told(column, list(map(itemgetter(place), rows))) for place, column in enumerate(self._shape.columns)
+        ]
+        self._check_order(told[self._person])
+        self._rows += len(rows)
+        return told
+
+    def _told(self, column: Column, values: Values) -> Values:
+        types = set(map(type, values))
+        if not types <= _TYPES[column.kind]:
+            raise self._fault(f"{column.name} holds something that is no {column.kind}")
+        if str in types:
+            self._check_words(column, set(values))
+        return _shortest(values, self._numbers(column, values)) if float in types else values
+
+    def _check_words(self, column: Column, words: set[Value]) -> None:
+        if "" in words:  # beside null it would mean nothing, and CSV cannot tell the two apart
+            raise self._fault(f"{column.name} holds an empty text: give None")
+        if column.kind == "category" and not words <= {*column.categories, None}:
+            raise self._fault(f"{column.name} holds a word that is none of its categories")
+
+    def _numbers(self, column: Column, values: Values) -> set[Value]:
+        numbers = set(values)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise self._fault(f"{column.name} holds a number that is none, or infinite: give None")
+        return numbers
+
+    def _check_order(self, people: Values) -> None:
+        if None in people:
+            raise self._fault(f"{self._shape.person} is not given")
+        names = cast("list[str]", [self._last, *people] if self._rows else list(people))
+        if names != sorted(names) or (self._only_once and len(set(names)) < len(names)):
+            raise self._fault(f"rows are not ordered by {self._shape.person}, or one is there twice")
+        self._last = names[-1]
+
+    def _fault(self, what: str) -> ReleaseFileError:
+        return ReleaseFileError(f"{self._shape.name}, in the batch after row {self._rows}: {what}")
+
+
+def _shortest(values: Values, numbers: set[Value]) -> Values:
+    told = {number: as_whole(number) for number in numbers}
+    return [told[value] for value in values]
+
+
+def as_whole(number: Value) -> Value:
+    """10.0 as 10: a total is told alike whether it was summed or prorated."""
+    if isinstance(number, float) and number.is_integer() and abs(number) < _WHOLE_BELOW:
+        return int(number)
+    return number

@@ -1,0 +1,227 @@
+"""Nothing is in a table that its tier does not allow, and what is derived from a table shows no more than it."""
+
+import io
+import re
+from collections import Counter
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.privacy import columns as privacy
+from app.privacy.columns import COLUMNS, NotAllowedError, Role, Tier, columns_of
+from app.release_files.courses import WholeCourses
+from app.release_files.exchange import cdisc_qs, cdisc_rows, omop_observation, omop_rows, qs_test_code
+from app.release_files.model import ReleaseFileError, Row, TableShape, Value
+from app.release_files.shapes import persons, scores, sessions
+from app.release_files.wide import answers_of, scores_wide, wide_rows
+from app.release_files.writers import write_table
+from app.scoring.registry import all_instruments
+from tests.release_files.madeup import FULL, INSTRUMENTS, KEYS, PHQ_9, SCORES, full_rows, scores_rows
+
+OURS: dict[str, str] = {"persons": "patients", "scores": "assessments", "sessions": "treatment_sessions"}
+ASKED = ("day", "responses")
+
+
+def shapes_of(tier: Tier, asked: tuple[str, ...] = ()) -> list[TableShape]:
+    return [persons(tier, asked), scores(tier, KEYS, asked), sessions(tier, asked)]
+
+
+def named(shape: TableShape, row: Row) -> dict[str, Value]:
+    return dict(zip(shape.names, row, strict=True))
+
+
+# --- The allow-list ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tier", Tier)
+@pytest.mark.parametrize("asked", [(), ASKED])
+def test_tables_have_what_the_tier_allows_and_nothing_else(tier: Tier, asked: tuple[str, ...]) -> None:
+    """In its order, with its words."""
+    if asked and tier is Tier.SAFE_HARBOR:
+        with pytest.raises(NotAllowedError):
+            shapes_of(tier, asked)
+        return
+    for shape in shapes_of(tier, asked):
+        here = [name for name in asked if shape.name == "scores"]
+        allowed = columns_of(OURS[shape.name], tier, here)
+        assert shape.names == tuple(each.name for each in allowed)
+        assert [column.description for column in shape.columns] == [each.says for each in allowed]
+
+
+def test_a_new_column_is_absent_until_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here by declaring one; it then is in the derived table too, and only in the tier it was declared for."""
+    new = privacy.Column("assessments", "mode", "string", Role.COURSE, "how", "as stored", frozenset({Tier.EXPERT}))
+    assert "mode" not in scores(Tier.EXPERT, KEYS).names
+    monkeypatch.setattr(privacy, "COLUMNS", (*COLUMNS, new))
+    assert scores(Tier.EXPERT, KEYS).names[-1] == "mode"
+    assert "phq_9_v1_mode" in scores_wide(scores(Tier.EXPERT, KEYS), INSTRUMENTS).names
+    assert "mode" not in scores(Tier.SAFE_HARBOR, KEYS).names
+
+
+def test_what_no_table_has_is_refused() -> None:
+    """However it is called."""
+    with pytest.raises(NotAllowedError, match="email"):
+        persons(Tier.EXPERT, ["email"])
+
+
+@pytest.mark.parametrize("derive", [omop_observation, cdisc_qs, lambda shape: scores_wide(shape, INSTRUMENTS)])
+@pytest.mark.parametrize("tier", Tier)
+def test_derived_tables_have_no_date_that_the_tier_lacks(derive: object, tier: Tier) -> None:
+    """And no day."""
+    assert callable(derive)
+    kinds = Counter(column.kind for column in derive(scores(tier, KEYS)).columns)
+    assert (kinds["date"] > 0) == (tier is Tier.LIMITED_DATA_SET)
+    assert not {"day", "QSDY"} & set(derive(scores(tier, KEYS)).names)
+
+
+def test_derived_rows_are_made_of_their_tables_alone() -> None:
+    """Without answers in `scores` there are none in any shape."""
+    for shape, rows in (
+        (omop_observation(SCORES), list(omop_rows(SCORES, INSTRUMENTS, scores_rows()))),
+        (cdisc_qs(SCORES), list(cdisc_rows(SCORES, INSTRUMENTS, scores_rows(), "r1"))),
+    ):
+        assert len(rows) == len(scores_rows())
+        write_table("csv", shape, [rows], io.BytesIO())
+    assert not any("item" in name for name in scores_wide(SCORES, INSTRUMENTS).names)
+
+
+# --- Beside each other ------------------------------------------------------------------------------------------------
+
+
+def test_forms_of_one_time_stand_in_one_row() -> None:
+    """Times in order, an unknown one last; a missing form is empty and counted as none."""
+    shape = scores_wide(SCORES, INSTRUMENTS)
+    rows = list(wide_rows(SCORES, INSTRUMENTS, reversed_weeks(scores_rows())))
+    assert shape.names == (
+        "patient",
+        "week",
+        *("phq_9_v1_forms", "phq_9_v1_total", "phq_9_v1_validity"),
+        *("pcl_5_week_v1_forms", "pcl_5_week_v1_total", "pcl_5_week_v1_validity"),
+    )
+    assert rows == [
+        ("0a", -1, 1, 19, "valid", 1, 41, "valid"),
+        ("0a", 4, 1, 10.125, "prorated", 0, None, None),
+        ("0b", 0, 1, None, "incomplete", 0, None, None),
+        ("f0", None, 1, 7, "valid", 0, None, None),
+    ]
+    assert write_table("parquet", shape, [rows], io.BytesIO()).rows == 4
+
+
+def reversed_weeks(rows: list[Row]) -> list[Row]:
+    return [row for name in ("0a", "0b", "f0") for row in reversed(rows) if row[0] == name]
+
+
+def test_of_two_forms_in_a_week_the_last_stands_and_both_are_counted() -> None:
+    """Nothing is averaged."""
+    rows: list[Row] = [("0a", 2, "phq-9@1", 12, "valid"), ("0a", 2, "phq-9@1", 9, "valid")]
+    assert list(wide_rows(SCORES, INSTRUMENTS[:1], rows)) == [("0a", 2, 2, 9, "valid")]
+
+
+def test_answers_are_columns_where_the_release_has_them() -> None:
+    """With the item's own words as description."""
+    shape = scores_wide(FULL, INSTRUMENTS[:1])
+    items = [column for column in shape.columns if "_item_" in column.name]
+    assert [column.description for column in items] == [item.text for item in PHQ_9.items]
+    row = named(shape, next(wide_rows(FULL, INSTRUMENTS[:1], full_rows()[1:2])))
+    assert [row[column.name] for column in items] == [2, None, 3, 2, 0, 1, 1, 0, 0, None]
+    assert (row["day"], row["taken_on"]) == (2, date(2026, 3, 4))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["0a", "0b", "f0"]), st.integers(0, 3))), st.integers(1, 5))
+def test_courses_are_whole_however_rows_arrive(course: list[tuple[str, int]], size: int) -> None:
+    """A person cut in two would have two rows for one week, and two findings of one number."""
+    rows: list[Row] = [(who, week, "phq-9@1", 9, "valid") for who, week in sorted(course)]
+    courses, parts = WholeCourses(SCORES), [rows[start : start + size] for start in range(0, len(rows), size)]
+    told = [courses.take(part) for part in parts] + [courses.rest(), courses.rest()]
+    assert [row for part in told for row in part] == rows
+    owners = [{row[0] for row in part} for part in told]
+    assert sum(map(len, owners)) == len({who for who, _ in course})
+    pieces = [row for part in told for row in wide_rows(SCORES, INSTRUMENTS, part)]
+    assert pieces == list(wide_rows(SCORES, INSTRUMENTS, rows))
+
+
+def test_more_answers_than_items_are_a_mistake() -> None:
+    """Of another version of the instrument, perhaps."""
+    with pytest.raises(ReleaseFileError, match="fewer items"):
+        answers_of(PHQ_9, "[0,0,0,0,0,0,0,0,0,0,0]")
+
+
+# --- OMOP -------------------------------------------------------------------------------------------------------------
+
+
+def test_omop_rows_carry_source_codes_and_belong_to_their_total() -> None:
+    """LOINC where the instrument has it, else our own and said so; concept ids are left to the site."""
+    shape = omop_observation(FULL)
+    rows = [named(shape, row) for row in omop_rows(FULL, INSTRUMENTS, full_rows())]
+    assert [row["observation_id"] for row in rows] == list(range(1, len(rows) + 1))
+    total, first, *_ = rows
+    assert (total["observation_source_value"], total["value_as_number"]) == ("44261-6", 10)
+    assert (total["qualifier_source_value"], total["observation_event_id"]) == ("valid", 1)
+    assert (first["observation_source_value"], first["value_as_number"]) == ("44250-9", 2)
+    assert (first["value_source_value"], first["observation_event_id"]) == ("LA6570-1", 1)
+    assert {row["observation_concept_id"] for row in rows} == {0}
+    on = omop_rows(FULL, INSTRUMENTS, full_rows()[1:], after=11)
+    assert list(on) == [tuple(row.values()) for row in rows[11:]], "a batch goes on where the last one ended"
+    second = [row for row in rows if row["observation_event_id"] == 12]
+    assert len(second) == 1 + 8, "an item that was left out is no observation"
+    last = rows[-1]
+    assert (last["observation_source_value"], last["source_vocabulary"]) == ("pcl-5-week@1/20", "Tidemark")
+    assert last["value_source_value"] == "A little bit"
+    assert write_table("parquet", shape, [[tuple(row.values()) for row in rows]], io.BytesIO()).rows == len(rows)
+
+
+# --- CDISC ------------------------------------------------------------------------------------------------------------
+
+
+def test_cdisc_rows_of_a_phq_9_have_the_published_codes() -> None:
+    """PHQ0101 to PHQ0110 and the total PHQ0111; what was left out is NOT DONE."""
+    shape = cdisc_qs(FULL)
+    rows = [named(shape, row) for row in cdisc_rows(FULL, INSTRUMENTS, full_rows(), "r1")]
+    form, holed, pcl = rows[:11], rows[11:22], rows[22:]
+    assert [row["QSTESTCD"] for row in form] == [f"PHQ01{number:02}" for number in range(1, 12)]
+    assert {row["TMCODES"] for row in form} == {"CDISC"}
+    assert (form[0]["QSTEST"], form[0]["QSORRES"]) == ("PHQ01-Little Interest", "More than half the days")
+    assert (form[0]["QSSTRESC"], form[0]["QSSTRESN"], form[0]["QSEVLINT"]) == ("2", 2, "-P2W")
+    assert (form[-1]["QSDRVFL"], form[-1]["QSORRES"], form[-1]["QSDY"]) == ("Y", "10", 1)
+    assert [row["QSSEQ"] for row in rows[:22]] == list(range(1, 23))
+    assert pcl[0]["QSSEQ"] == 1, "counted within the person"
+    assert (holed[1]["QSSTAT"], holed[1]["QSORRES"], holed[1]["QSSTRESN"]) == ("NOT DONE", None, None)
+    assert (holed[-1]["QSSTRESN"], holed[-1]["TMVALID"]) == (10.125, "prorated")
+    write_table("csv", shape, [[tuple(row.values()) for row in rows]], io.BytesIO())
+
+
+def test_cdisc_codes_of_the_pcl_5_are_a_sponsors() -> None:
+    """None were found in the published terminology, and every row says so."""
+    shape = cdisc_qs(FULL)
+    rows = [named(shape, row) for row in cdisc_rows(FULL, INSTRUMENTS, full_rows()[2:], "r1")]
+    assert [row["QSTESTCD"] for row in rows] == [f"PCL5{number:02}" for number in range(1, 22)]
+    assert {row["TMCODES"] for row in rows} == {"sponsor"}
+    assert {row["QSTEST"] for row in rows} == {None}
+    assert (rows[0]["QSDY"], rows[0]["QSDTC"], rows[0]["VISITNUM"]) == (-3, date(2026, 2, 27), -1)
+    assert rows[0]["QSEVLINT"] == "-P1W"
+
+
+def test_every_instrument_has_codes_of_its_own_that_sdtm_takes() -> None:
+    """Eight characters at most, a letter first, none shared but by the two windows of the PCL-5."""
+    used: Counter[str] = Counter()
+    for instrument in all_instruments():
+        codes = [qs_test_code(instrument, number) for number in range(1, len(instrument.items) + 2)]
+        assert all(re.fullmatch(r"[A-Z][A-Z0-9]{0,7}", code) for code in codes)
+        used.update(codes)
+    assert {code[:4] for code, times in used.items() if times > 1} == {"PCL5"}
+
+
+def test_an_answer_that_the_item_does_not_have_is_not_passed_on() -> None:
+    """It would have no words and no code."""
+    row = (*full_rows()[0][:-1], "[9]")
+    with pytest.raises(ReleaseFileError, match="no answer"):
+        list(omop_rows(FULL, INSTRUMENTS, [row]))
+
+
+def test_a_form_of_an_instrument_that_was_not_named_is_refused() -> None:
+    """Rather than left out without a word."""
+    for rows in (omop_rows(SCORES, INSTRUMENTS[1:], scores_rows()), wide_rows(SCORES, INSTRUMENTS[1:], scores_rows())):
+        with pytest.raises(ReleaseFileError, match="not of this table"):
+            list(rows)
