@@ -23,7 +23,8 @@ RUN .venv/bin/python -m pip install --no-deps --no-build-isolation --editable . 
 
 FROM ${PYTHON_IMAGE}
 # Everything the service runs belongs to root, so the service cannot change its own code.
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tidemark
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tidemark \
+ && install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/tidemark
 COPY --from=build /srv/tidemark /srv/tidemark
 WORKDIR /srv/tidemark
 ENV PATH=/srv/tidemark/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

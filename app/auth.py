@@ -81,6 +81,7 @@ class Permission(StrEnum):
     READ_ALERTS = "alerts:read"
     WRITE_ALERTS = "alerts:write"
     READ_CASELOAD = "caseload:read"
+    READ_COHORTS = "cohorts:read"
     READ_LINKS = "check-in-links:read"
     WRITE_LINKS = "check-in-links:write"
     ANSWER_BY_LINK = "check-ins:answer"
@@ -136,6 +137,7 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.READ_ALERTS: _CARE,
     Permission.WRITE_ALERTS: _STAFF,
     Permission.READ_CASELOAD: _CARE,
+    Permission.READ_COHORTS: _STAFF | {Role.RESEARCHER},
     Permission.READ_LINKS: _CARE,
     Permission.WRITE_LINKS: _CARE,
     Permission.ANSWER_BY_LINK: frozenset({Role.LINK}),

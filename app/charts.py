@@ -14,34 +14,28 @@ from typing import Final
 
 from app import chart_words as words
 from app import svg
+from app.chart_frame import CHARACTER, EDGE, GREY, HALO, INK, WIDTH, Style, document, heading
 from app.scoring.default_rules import default_cut_point
 from app.scoring.model import Instrument, Validity
 from app.scoring.timeline import DAY, elapsed, instant
 from app.scoring.trajectory import Trajectory, TrajectoryPoint
 from app.scoring.treatment import Baseline, Dose, NumberedDose, numbered
 
-_Style = dict[str, svg.Attribute]
-
 JOIN_DAYS: Final = 21  # days; forms further apart are not joined. Judgement: two missed weekly check-ins
 SHORTEST_AXIS: Final = 6 * DAY  # so that an afternoon is not stretched over the whole width
 
-WIDTH: Final = 420  # units of the picture, as all that follow
-LEFT: Final = 36
+LEFT: Final = 36  # units of the picture, as all that follow
 RIGHT: Final = 336  # of the plot; names of bands stand beyond it
 PLOT_HEIGHT: Final = 214
 INSET: Final = (14, 32)  # left and right of the times; the latest total is written into the right one
 TIER: Final = 27  # a dose's number over its mg
 TIER_GAP: Final = 8  # between the lowest of them and the plot
 MOST_TIERS: Final = 3
-CHARACTER: Final = 6.6  # mean width at size 12, generous
 BOLD_CHARACTER: Final = 8.4  # same, of a bold digit
-INK: Final = "#16212e"
-GREY: Final = "#59636e"
-HALO: Final[_Style] = {"stroke": "#fff", "stroke_width": 3, "stroke_linejoin": "round", "paint_order": "stroke"}
-BASELINE: Final[_Style] = {"stroke": INK, "stroke_width": 1.4, "stroke_dasharray": "9 3 2 3"}
-RESPONSE: Final[_Style] = {"stroke": INK, "stroke_width": 1.6, "stroke_dasharray": "1.5 3.5"}
-DOSE: Final[_Style] = {"stroke": "#8a4b08", "stroke_width": 1.3, "stroke_dasharray": "5 3"}
-SEM: Final[_Style] = {"stroke": GREY, "stroke_width": 1.2}
+BASELINE: Final[Style] = {"stroke": INK, "stroke_width": 1.4, "stroke_dasharray": "9 3 2 3"}
+RESPONSE: Final[Style] = {"stroke": INK, "stroke_width": 1.6, "stroke_dasharray": "1.5 3.5"}
+DOSE: Final[Style] = {"stroke": "#8a4b08", "stroke_width": 1.3, "stroke_dasharray": "5 3"}
+SEM: Final[Style] = {"stroke": GREY, "stroke_width": 1.2}
 _DAY_STEPS: Final = (1, 2, 7, 14)  # days between marks of the time axis
 _MONTH_STEPS: Final = (1, 2, 3, 6, *(12 * years for years in (1, 2, 5, 10, 20, 50, 100, 1000, 5000)))
 _MOST_TICKS: Final = 5
@@ -106,7 +100,7 @@ def trajectory_svg(
         instrument.maximum,
     )
     parts = [
-        *_heading(title, words.range_text(instrument)),
+        *heading(title, words.range_text(instrument)),
         *_background(instrument, frame),
         *_total_axis(instrument, frame),
         *_doses(marks, frame),
@@ -116,34 +110,8 @@ def trajectory_svg(
     ]
     legend, height = _legend(instrument, course, shown, marks, frame.bottom + 64)
     said = words.description(instrument, course, shown, given, amounts)
-    return _document(instrument, said, [*parts, *legend], height)
-
-
-def _document(instrument: Instrument, said: str, parts: Iterable[str], height: float) -> str:
-    names = [f"trajectory-{part}-{instrument.id}" for part in ("title", "desc")]
-    content = [
-        svg.tag("title", f"{instrument.title}: course of the total", id=names[0]),
-        svg.tag("desc", said, id=names[1]),
-        svg.tag("rect", width=WIDTH, height=math.ceil(height), fill="#fff"),
-        *parts,
-    ]
-    opening = svg.spelled(
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH} {math.ceil(height)}",
-        role="img",
-        aria_labelledby=" ".join(names),
-        font_family="system-ui, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif",
-        font_size=12,
-        fill=INK,
-        style="width:100%;height:auto;max-width:660px",
-    )
-    return f"<svg{opening}>\n" + "\n".join(content) + "\n</svg>\n"
-
-
-def _heading(title: Sequence[str], under: str) -> Iterator[str]:
-    for row, line in enumerate(title):
-        yield svg.text(line, 6, 18 + 18 * row, font_size=15, font_weight="bold")
-    yield svg.text(under, 6, 17 + 18 * len(title), fill=GREY)
+    title_said = f"{instrument.title}: course of the total"
+    return document("trajectory", instrument.id, title_said, said, [*parts, *legend], height)
 
 
 # --- What the forms are seen against ----------------------------------------------------------------------------------
@@ -157,7 +125,7 @@ def _background(instrument: Instrument, frame: _Frame) -> Iterator[str]:
         top, bottom = frame.y(band.maximum + 0.5), frame.y(band.minimum - 0.5)  # a prorated total is rounded
         yield _band(top, bottom, shade=250 - 34 * place // max(len(instrument.bands) - 1, 1))
         yield _side_text(band.label, (top + bottom) / 2)
-    yield svg.tag("rect", x=LEFT, y=frame.top, width=RIGHT - LEFT, height=PLOT_HEIGHT, fill="none", stroke="#9aa2ab")
+    yield svg.tag("rect", x=LEFT, y=frame.top, width=RIGHT - LEFT, height=PLOT_HEIGHT, fill="none", stroke=EDGE)
 
 
 def _cut_point(instrument: Instrument, frame: _Frame) -> Iterator[str]:
@@ -286,7 +254,7 @@ def _form(each: TrajectoryPoint, frame: _Frame, radius: float) -> str:
 def _shape(validity: Validity, x: float, y: float, radius: float, said: str | None = None) -> str:
     """Filled circle, open circle, open cross: told apart without colour. `said` is shown to a pointing device."""
     note = None if said is None else svg.tag("title", said)
-    outline: _Style = {"stroke": INK, "stroke_width": 1.5, "class_": f"form {validity}" if said else None}
+    outline: Style = {"stroke": INK, "stroke_width": 1.5, "class_": f"form {validity}" if said else None}
     if validity is Validity.INCOMPLETE:
         return svg.element("polygon", note, points=_cross(x, y, radius + 0.8), fill="#fff", **outline)
     fill = INK if validity is Validity.VALID else "#fff"

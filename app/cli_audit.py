@@ -8,13 +8,14 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.cli_database import run_with_database
 from app.db import Database
 from app.errors import ConflictError, InvalidError
-from app.services.audit_heads import Head, parse_heads, read_key
+from app.services.audit_heads import Head, new_key, parse_heads, private_key, public_key
 from app.services.audit_verification import Verification, get_head
 from app.services.audit_verification import verify as verify_trail
 from app.services.operators import get_operator
@@ -27,6 +28,16 @@ err = Console(stderr=True)
 
 ClinicId = Annotated[UUID, typer.Option("--clinic", help="The clinic's id, as `clinic create` printed it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@audit_cli.command("key")
+def make_key(*, as_json: AsJson = False) -> None:
+    """Print a fresh private key for TIDEMARK_AUDIT_KEY, and the public key for whoever verifies."""
+    private, public = new_key()
+    if as_json:
+        typer.echo(json.dumps({"private_key": private, "public_key": public}))
+        return
+    typer.echo(f"private key  {private}\npublic key   {public}")
 
 
 @audit_cli.command("head")
@@ -58,18 +69,22 @@ def verify(
             exists=True, dir_okay=False, readable=True, help="Heads kept elsewhere, one on each line, from head --json."
         ),
     ] = None,
+    public: Annotated[
+        str | None,
+        typer.Option("--public-key", help="What proves the heads. Default: that of TIDEMARK_AUDIT_KEY, if it is set."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make every hash of the trail anew. Exits 1 and names the first bad row when anything was changed."""
-    key, heads = _key(), [] if head is None else parse_heads(_read(head))
+    signer, heads = _signer(public), [] if head is None else parse_heads(_read(head))
 
     async def work(database: Database) -> Verification:
         await get_operator(database, clinic)
         with _progress() as told:
-            return await verify_trail(database, clinic, heads, key, told)
+            return await verify_trail(database, clinic, heads, signer, told)
 
     found = run_with_database(work)
-    warnings = list(_warnings(found, heads, key))
+    warnings = list(_warnings(found, heads, signer))
     if as_json:
         typer.echo(json.dumps(_as_values(clinic, found, warnings)))
         if found.fault is not None:
@@ -83,9 +98,16 @@ def verify(
     typer.echo(f"The trail is whole: {found.checked} events, {agreed}. Hash at its end: {found.end.hash.hex()}.")
 
 
-def _key() -> bytes | None:
+def _key() -> Ed25519PrivateKey | None:
     key = Settings().audit_key
-    return read_key(None if key is None else key.get_secret_value())
+    return None if key is None else private_key(key.get_secret_value())
+
+
+def _signer(public: str | None) -> Ed25519PublicKey | None:
+    if public is not None:
+        return public_key(public)
+    key = _key()
+    return None if key is None else key.public_key()
 
 
 def _read(file: Path) -> str:
@@ -97,9 +119,9 @@ def _read(file: Path) -> str:
         raise InvalidError("The file named by --head cannot be read.") from None
 
 
-def _warnings(found: Verification, heads: list[Head], key: bytes | None) -> Iterator[str]:
-    if any(head.signature for head in heads) and key is None:
-        yield "signatures of heads were not checked: set TIDEMARK_AUDIT_KEY"
+def _warnings(found: Verification, heads: list[Head], signer: Ed25519PublicKey | None) -> Iterator[str]:
+    if any(head.signature for head in heads) and signer is None:
+        yield "signatures of heads were not checked: give --public-key"
     if found.overdue:
         yield (
             f"{found.overdue} events older than an hour are not sealed, first {found.first_overdue}: does a worker run?"

@@ -35,6 +35,7 @@ TAGS: Final = {
     "webhooks": "Addresses of a clinic's own programs that are told, signed and in ids alone, when something waits.",
     "clinic": "The clinic itself and what it has decided: quiet hours, corrections by patients, words on safety.",
     "caseload": "Every patient's latest state, worst first. That nothing is flagged is no all-clear.",
+    "cohorts": "What became of a cohort, told in figures that no single person stands behind. Nothing of causes.",
     "check-in links": "Addresses that let one person answer what is due without a login, and nothing else.",
     "enrolments": "How a patient's own telephone is let in: a code to type, tokens that renew themselves, their end.",
     "tokens": "What lets people and programs in: made, listed, revoked. Its secret is shown once and stored nowhere.",

@@ -132,7 +132,8 @@ TOO_MANY = Kind(
     "Too many requests",
     "Repeat after `Retry-After` seconds, and spread what you send; a write with the same id or Idempotency-Key.",
     "This token or this address sent more requests in the last minute than this installation allows, or this address "
-    "sent too many tokens that are not valid. Nothing was done.",
+    "sent too many tokens that are not valid; or a researcher has asked as many cohort questions as the budget allows. "
+    "Nothing was done.",
 )
 INTERNAL = Kind(
     "internal",

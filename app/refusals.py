@@ -11,6 +11,7 @@ from app import problems
 from app.audit import Outcome, record_refusal
 from app.deps import actor_of, database_of
 from app.errors import AppError, ForbiddenError, NotFoundError
+from app.logs import trouble
 
 log = logging.getLogger("tidemark")
 
@@ -39,4 +40,4 @@ async def _tell(request: Request, outcome: Outcome) -> None:
         async with database_of(request).connection(actor.clinic_id) as connection:
             await record_refusal(connection, actor, route.name, outcome)
     except Exception as error:  # noqa: BLE001  # whatever it is, it must not turn a 403 into a 500
-        log.warning("refusal not told request_id=%s error=%s", actor.origin.request_id, type(error).__qualname__)
+        log.warning("refusal_not_told", trouble(error))

@@ -38,13 +38,12 @@ _SPELT: Final = "|".join(
 )
 _WELL_KNOWN: Final = re.compile(f"(?:{_SPELT}|[^a-z])*+")  # never going back: no password is hard to check
 
-MAKE_KEY: Final = "openssl rand -base64 32"
 MAKE_PASSWORD: Final = "openssl rand -hex 32"  # noqa: S105  # a command
 
 
-def refuse_weak_key(name: str, key: bytes) -> None:
+def refuse_weak_key(name: str, key: bytes, remedy: str) -> None:
     """Raises InvalidError that names the variable, and never the value."""
-    _refuse(name, weakness_of_key(key), MAKE_KEY)
+    _refuse(name, weakness_of_key(key), remedy)
 
 
 def refuse_weak_password(name: str, password: str) -> None:

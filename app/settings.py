@@ -146,8 +146,8 @@ class Settings(BaseSettings):
     )
     audit_key: SecretStr | None = Field(
         default=None,
-        description="Base64 of at least 32 random bytes, `openssl rand -base64 32`: signs the heads that "
-        "`tidemark audit head` prints and proves those given to `tidemark audit verify`. Unset: heads are not signed.",
+        description="Private key (Ed25519), as `tidemark audit key` makes it: signs the heads that "
+        "`tidemark audit head` prints. Unset: heads are not signed.",
     )
 
     erasure_ledger: Path | None = Field(
@@ -166,10 +166,12 @@ class Settings(BaseSettings):
         if self.metrics_token is not None:
             refuse_weak_password("TIDEMARK_METRICS_TOKEN", self.metrics_token.get_secret_value())
         if self.audit_key is not None:
-            refuse_weak_key("TIDEMARK_AUDIT_KEY", base64.b64decode(self.audit_key.get_secret_value()))
+            refuse_weak_key(
+                "TIDEMARK_AUDIT_KEY", base64.b64decode(self.audit_key.get_secret_value()), "tidemark audit key"
+            )
         if self.master_keys is not None:
             for key in _listed(self.master_keys.get_secret_value()):
-                refuse_weak_key("TIDEMARK_MASTER_KEYS", base64.b64decode(key))
+                refuse_weak_key("TIDEMARK_MASTER_KEYS", base64.b64decode(key), "tidemark keys new")
 
     @field_validator("master_keys")
     @classmethod
@@ -183,8 +185,8 @@ class Settings(BaseSettings):
     def _sound_audit_key(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None:
             decoded = base64.b64decode(key.get_secret_value(), validate=True)
-            if len(decoded) < _AUDIT_KEY_BYTES:
-                raise ValueError("write the Base64 of at least 32 random bytes")
+            if len(decoded) != _AUDIT_KEY_BYTES:
+                raise ValueError("write the Base64 of 32 random bytes")
         return key
 
     @field_validator("metrics_token")

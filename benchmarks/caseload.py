@@ -78,8 +78,9 @@ FROM unnest($2::uuid[]) WITH ORDINALITY AS each (patient, n), generate_series(-8
 INSERT INTO treatment_session (clinic_id, id, version, recorded_at, recorded_by, reason, patient_id, episode_id, kind,
     status, scheduled_at, scheduled_at_offset_minutes, moved, started_at, started_at_offset_minutes, setting, "group",
     entered_in_error)
-SELECT $1::uuid, md5(patient::text || week)::uuid, version, now(), $1::uuid, CASE WHEN version > 1 THEN 'moved' END,
-    patient, $1, 'preparation', CASE WHEN done THEN 'done' ELSE 'planned' END, at, 0, false,
+SELECT $1::uuid, md5(patient::text || week)::uuid, version, now(), $1::uuid,
+    CASE WHEN version > 1 THEN 'moved'::bytea END, patient, $1, 'preparation',
+    CASE WHEN done THEN 'done' ELSE 'planned' END, at, 0, false,
     CASE WHEN done THEN at END, CASE WHEN done THEN 0 END, 'clinic', false, false
 FROM unnest($2::uuid[]) WITH ORDINALITY AS each (patient, n), generate_series(-3, 2) AS week,
     generate_series(1, 1 + n::int % 2) AS version,

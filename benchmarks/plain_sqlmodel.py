@@ -19,7 +19,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor, Role, parse_token
-from app.crypto import KeyRing, MasterKeys
+from app.crypto import MasterKeys
 from app.ids import new_id
 from app.schemas.assessments import ArrivalAnswer, AssessmentAnswer, AssessmentSubmit, ContextAnswer
 from app.schemas.fields import offset_minutes
@@ -27,15 +27,15 @@ from app.schemas.instruments import ScoreAnswer
 from app.scoring import get_instrument, score
 from app.scoring.episode import Episode, place
 from app.scoring.treatment import Dose
-from app.services.data_keys import get_token_key
-from app.tables import ApiToken, Assessment, AuditEvent, EpisodeOfCare, TreatmentSession
+from app.tables import ApiToken, Assessment, AuditEvent, DataKey, EpisodeOfCare, TreatmentSession
 
 engine = create_async_engine(
     make_url(os.environ["TIDEMARK_DATABASE_URL"]).set(drivername="postgresql+asyncpg"),
     connect_args={"server_settings": {"role": "tidemark_runtime", "jit": "off"}},
 )
 app = FastAPI()
-ring = KeyRing(MasterKeys.parse(os.environ["TIDEMARK_MASTER_KEYS"]))
+masters = MasterKeys.parse(os.environ["TIDEMARK_MASTER_KEYS"])
+token_keys: dict[UUID, bytes] = {}
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
@@ -47,8 +47,11 @@ SessionDep = Annotated[AsyncSession, Depends(get_session)]
 
 
 async def token_key(session: AsyncSession, clinic_id: UUID) -> bytes:
-    connection = (await (await session.connection()).get_raw_connection()).driver_connection
-    return await get_token_key(connection, ring, clinic_id)
+    if clinic_id not in token_keys:
+        query = select(DataKey).where(DataKey.clinic_id == clinic_id, DataKey.id == clinic_id)
+        key = masters.unwrap((await session.exec(query)).one().wrapped, f"data_key.wrapped {clinic_id} {clinic_id}")
+        token_keys[clinic_id] = key.derive("tokens")
+    return token_keys[clinic_id]
 
 
 async def get_actor(

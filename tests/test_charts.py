@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.charts import JOIN_DAYS, WIDTH, trajectory_svg
+from app.chart_frame import WIDTH
+from app.charts import JOIN_DAYS, trajectory_svg
 from app.scoring.model import Instrument, Point, Validity
 from app.scoring.registry import get_instrument
 from app.scoring.trajectory import trajectory

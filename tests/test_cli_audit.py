@@ -116,7 +116,7 @@ def test_a_head_says_whether_it_is_signed(clinic: str, monkeypatch: pytest.Monke
     monkeypatch.setenv("TIDEMARK_AUDIT_KEY", KEY)
     signed = run("head", "--clinic", clinic, "--json")
     head = json.loads(signed.stdout)
-    assert head["signature"].startswith("hmac-sha256:")
+    assert head["signature"].startswith("ed25519:")
     assert (head["clinic_id"], head["number"], signed.stderr) == (clinic, 8, "")
     table = said("head", "--clinic", clinic).splitlines()
     assert [line.split()[0] for line in table] == ["at", "clinic_id", "hash", "number", "signature"]
@@ -132,11 +132,35 @@ def test_signatures_are_checked_with_the_key(clinic: str, tmp_path: Path, monkey
     monkeypatch.setenv("TIDEMARK_AUDIT_KEY", OTHER_KEY)
     refused = run(*arguments)
     assert isinstance(refused.exception, ConflictError)
-    assert "not signed with this key" in refused.exception.detail
+    assert "not signed by this key" in refused.exception.detail
     monkeypatch.delenv("TIDEMARK_AUDIT_KEY")
     unchecked = run(*arguments)
     assert unchecked.exit_code == 0
     assert "signatures of heads were not checked" in unchecked.stderr
+
+
+def test_who_verifies_needs_no_private_key(clinic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The public one proves, also where another private one is set, and signs nothing."""
+    pair = json.loads(said("key", "--json"))
+    monkeypatch.setenv("TIDEMARK_AUDIT_KEY", pair["private_key"])
+    file = tmp_path / "heads.ndjson"
+    file.write_text(said("head", "--clinic", clinic, "--json"))
+    monkeypatch.setenv("TIDEMARK_AUDIT_KEY", OTHER_KEY)
+    arguments = ("verify", "--clinic", clinic, "--head", str(file))
+    assert "1 of 1 heads agree" in said(*arguments, "--public-key", pair["public_key"])
+    monkeypatch.delenv("TIDEMARK_AUDIT_KEY")
+    assert "1 of 1 heads agree" in said(*arguments, "--public-key", pair["public_key"])
+    stranger = json.loads(said("key", "--json"))["public_key"]
+    assert isinstance(run(*arguments, "--public-key", stranger).exception, ConflictError)
+    assert isinstance(run(*arguments, "--public-key", "none").exception, InvalidError)
+
+
+def test_a_key_is_made_for_people_too() -> None:
+    """Without a database, and in a form that can be copied: both lines name what they hold."""
+    private, public = said("key").splitlines()
+    assert private.startswith("private key  ")
+    assert public.startswith("public key   ")
+    Settings.model_validate({"audit_key": private.split()[-1]}).refuse_weak_secrets()
 
 
 def test_a_changed_trail_is_refused_with_the_row(clinic: str, own: PostgresAddress) -> None:
@@ -202,7 +226,7 @@ def test_what_is_not_sealed_is_pointed_out(clinic: str, own: PostgresAddress, on
     assert f"first {old}: a wrong clock, or written in afterwards" in result.stderr
 
 
-@pytest.mark.parametrize("key", ["", "short", base64.b64encode(bytes(31)).decode(), "§" * 44, "A" * 43])
+@pytest.mark.parametrize("key", ["", "short", base64.b64encode(bytes(31)).decode(), "A" * 64, "§" * 44, "A" * 43])
 def test_a_weak_key_is_no_key(clinic: str, key: str) -> None:
     """Refused with the name of the setting and without its value."""
     told = subprocess.run(

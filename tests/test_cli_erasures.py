@@ -29,7 +29,7 @@ T = TypeVar("T")
 @pytest.fixture
 def on_database(address: PostgresAddress, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs work on the database that the commands are told of."""
-    for name in [name for name in os.environ if name.startswith("TIDEMARK_")]:
+    for name in [name for name in os.environ if name.startswith("TIDEMARK_") and name != "TIDEMARK_MASTER_KEYS"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", address.runtime_url)
 

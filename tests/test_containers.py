@@ -8,6 +8,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from app.settings import Settings
+
 ROOT = Path(__file__).parent.parent
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -161,6 +163,15 @@ def test_compose_has_no_default_secret() -> None:
     assert re.findall(r"PASSWORD: (?!\$\{)\S+|://\w+:(?!\$\{)\S+@", COMPOSE) == []
 
 
+def test_staff_can_sign_in_to_the_containers() -> None:
+    """What is set of the identity provider reaches the service and the worker, which fetches its keys."""
+    files = {"oidc_ca_file"}  # has to be mounted, too
+    named = {f"TIDEMARK_{name.upper()}" for name in Settings.model_fields if name.startswith("oidc_")}
+    for name in ("api", "worker"):
+        handed_on = re.findall(r"^ *(TIDEMARK_OIDC_\w+):$", services()[name]["environment"], flags=re.MULTILINE)
+        assert set(handed_on) == named - {f"TIDEMARK_{file.upper()}" for file in files}
+
+
 def test_service_never_holds_the_owner_login() -> None:
     """The owner's password is known to the database and the migration; the service has its own login alone."""
     for name in ("api", "worker"):
@@ -193,6 +204,15 @@ def test_database_keeps_data_and_keeps_quiet() -> None:
     assert "- database:/var/lib/postgresql\n" in database["volumes"]
     assert "log_error_verbosity=terse" in database["command"]
     assert "log_min_error_statement=panic" in database["command"]
+
+
+def test_the_erasure_ledger_lies_beside_the_database() -> None:
+    """Service and worker see one file, on a volume that is not the database's and theirs to write."""
+    for name in ("api", "worker"):
+        assert "- erasures:/var/lib/tidemark" in services()[name]["volumes"].splitlines()
+        assert "TIDEMARK_ERASURE_LEDGER: /var/lib/tidemark/erasures.ndjson" in services()[name]["environment"]
+    assert "/var/lib/tidemark" not in services()["db"]["volumes"]
+    assert "install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/tidemark" in stages()[1]
 
 
 def test_database_roles_have_no_way_around_the_policies() -> None:

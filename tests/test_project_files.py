@@ -217,12 +217,12 @@ def test_old_python_is_refused_with_advice(tmp_path: Path) -> None:
 
 
 def test_continuous_integration_runs_what_people_run() -> None:
-    """The entry point is executable, stops at the first failure, and calls the checks and the tests."""
+    """The entry point is executable, stops at the first failure, and runs the checks, the tests and the coverage."""
     script = read(".ci/run")
     assert os.access(ROOT / ".ci/run", os.X_OK)
     assert script.startswith("#!/usr/bin/env bash\n")
     assert "\nset -euo pipefail\n" in script
-    assert re.findall(r"^make .*$", script, flags=re.MULTILINE) == ["make check", "make test"]
+    assert re.findall(r"^make .*$", script, flags=re.MULTILINE) == ["make check", "make test", "make coverage"]
 
 
 # --- Documents --------------------------------------------------------------------------------------------------------

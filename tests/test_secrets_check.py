@@ -65,8 +65,8 @@ def test_a_weak_key_is_refused(key: bytes, told: str) -> None:
     weakness = weakness_of_key(key)
     assert weakness is not None
     assert told in weakness
-    with pytest.raises(InvalidError, match=r"^TIDEMARK_TEST_KEY is not safe: .*`openssl rand -base64 32`\.$"):
-        refuse_weak_key("TIDEMARK_TEST_KEY", key)
+    with pytest.raises(InvalidError, match=r"^TIDEMARK_TEST_KEY is not safe: .*`tidemark keys new`\.$"):
+        refuse_weak_key("TIDEMARK_TEST_KEY", key, "tidemark keys new")
 
 
 # --- Passwords --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,10 @@ class LeftOut(Answer):
 
 
 LEFT_OUT: Final = (
-    LeftOut(kind="secrets", why="Of tokens and check-in links only hashes are kept, which say nothing about anybody."),
+    LeftOut(
+        kind="secrets",
+        why="Of tokens, devices and check-in links only hashes are kept, which say nothing about anybody.",
+    ),
     LeftOut(
         kind="idempotency_key",
         why="Hashes of requests, kept so that a repeat is known as one. What was asked for stands in the other parts.",

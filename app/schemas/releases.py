@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from app.privacy.cells import SMALLEST_CELL
+from app.schemas.cohorts import Month
 from app.schemas.episodes import Modality
 from app.schemas.fields import Answer, Body, Id, InstrumentId, ShortText, Timestamp
 from app.schemas.treatment_sessions import Route
@@ -13,11 +14,6 @@ MOST_DAYS = 90
 Tier = Literal["safe_harbor", "limited_data_set", "expert"]
 ReleaseFormat = Literal["csv", "ndjson", "parquet"]
 ReleaseStatus = Literal["requested", "approved", "rejected", "building", "ready", "failed", "revoked", "expired"]
-Month = Annotated[
-    str,
-    StringConstraints(pattern=r"^(199|20[0-9])[0-9]-(0[1-9]|1[0-2])$"),
-    Field(description="Month of the first dose in UTC, 2026-03; both ends belong to the cohort."),
-]
 ColumnName = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z_]{1,40}\.[a-z_]{1,40}$"),

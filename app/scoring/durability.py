@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Final
 
 from app.scoring.change import exact
@@ -202,9 +202,9 @@ def _response(course: _Course, instrument: Instrument) -> Spell:
     if threshold is None:
         return _no_spell(None, NoSpell.NO_RULE)
     baseline = course.baseline.total
-    if verdict_of(instrument, threshold, baseline, baseline).reason == "zero_baseline":
+    if _verdict(instrument, threshold, baseline, baseline).reason == "zero_baseline":
         return _no_spell(threshold, NoSpell.ZERO_BASELINE)
-    holds = cache(partial(_meets, instrument, threshold, baseline))
+    holds = partial(_meets, instrument, threshold, baseline)
     return _spell(course, threshold, begins=holds, ends=lambda total: not holds(total))
 
 
@@ -212,15 +212,19 @@ def _remission(course: _Course, instrument: Instrument) -> Spell:
     threshold = default_threshold(instrument, REMISSION)
     if threshold is None:
         return _no_spell(None, NoSpell.NO_RULE)
-    holds = cache(partial(_meets, instrument, threshold, course.baseline.total))
+    holds = partial(_meets, instrument, threshold, course.baseline.total)
     if holds(course.baseline.total):
         return _no_spell(threshold, NoSpell.IN_REMISSION_AT_BASELINE)
     screen = default_cut_point(instrument)
     return _spell(course, threshold, begins=holds, ends=None if screen is None else cache(partial(_is_case, screen)))
 
 
+# Totals are few, and a cohort asks of thousands of courses.
+_verdict: Final = lru_cache(maxsize=4_096)(verdict_of)
+
+
 def _meets(instrument: Instrument, threshold: Threshold, baseline: float | None, total: float | None) -> bool:
-    return verdict_of(instrument, threshold, baseline, total).met is True
+    return _verdict(instrument, threshold, baseline, total).met is True
 
 
 def _is_case(screen: Screen, total: float | None) -> bool:

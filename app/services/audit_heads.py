@@ -2,13 +2,14 @@
 
 import base64
 import binascii
-import hashlib
-import hmac
 import json
 import re
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from app.errors import InvalidError
 
@@ -16,7 +17,8 @@ MAX_HEADS: Final = 100_000  # lines of one file: eleven years of hourly heads
 
 _NAMES: Final = {"clinic_id", "number", "hash", "at", "signature"}
 _MAX_NUMBER: Final = 2**63 - 1
-_SCHEME: Final = "hmac-sha256:"
+_SCHEME: Final = "ed25519:"
+_PURPOSE: Final = b"tidemark-audit-head-1\0"  # so that no signature of a head is one of anything else
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 
@@ -31,18 +33,20 @@ class Head:
     at: str  # UTC, to the second
     signature: str | None = None
 
-    def signed(self, key: bytes | None) -> "Head":
-        signature = None if key is None else self._signature(key)
+    def signed(self, key: Ed25519PrivateKey | None) -> "Head":
+        signature = None if key is None else _SCHEME + _encoded(key.sign(self._message()))
         return Head(self.clinic_id, self.number, self.hash, self.at, signature)
 
-    def is_signed_by(self, key: bytes) -> bool:
-        return self.signature is not None and hmac.compare_digest(
-            self.signature.encode(), self._signature(key).encode()
-        )
+    def is_signed_by(self, signer: Ed25519PublicKey) -> bool:
+        signature = self.signature or ""
+        try:
+            signer.verify(base64.b64decode(signature.removeprefix(_SCHEME), validate=True), self._message())
+        except (InvalidSignature, ValueError):
+            return False
+        return signature.startswith(_SCHEME)
 
-    def _signature(self, key: bytes) -> str:
-        mac = hmac.digest(key, b"tidemark-audit-head-1\0" + self._content().encode(), hashlib.sha256)
-        return _SCHEME + base64.b64encode(mac).decode()
+    def _message(self) -> bytes:
+        return _PURPOSE + self._content().encode()
 
     def _content(self) -> str:
         values = {"clinic_id": str(self.clinic_id), "number": self.number, "hash": self.hash, "at": self.at}
@@ -52,9 +56,27 @@ class Head:
         return json.dumps(json.loads(self._content()) | {"signature": self.signature})
 
 
-def read_key(encoded: str | None) -> bytes | None:
-    """The key of a setting that was checked when it was read."""
-    return None if encoded is None else base64.b64decode(encoded, validate=True)
+def private_key(encoded: str) -> Ed25519PrivateKey:
+    """Of a setting that was checked when it was read."""
+    return Ed25519PrivateKey.from_private_bytes(base64.b64decode(encoded, validate=True))
+
+
+def public_key(encoded: str) -> Ed25519PublicKey:
+    """Raises InvalidError."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(encoded, validate=True))
+    except ValueError:
+        raise InvalidError("A public key is the Base64 of 32 bytes, as `tidemark audit key` prints it.") from None
+
+
+def new_key() -> tuple[str, str]:
+    """A fresh private key and its public key, as people carry them about."""
+    key = Ed25519PrivateKey.generate()
+    return _encoded(key.private_bytes_raw()), _encoded(key.public_key().public_bytes_raw())
+
+
+def _encoded(value: bytes) -> str:
+    return base64.b64encode(value).decode()
 
 
 def parse_heads(text: str) -> list[Head]:

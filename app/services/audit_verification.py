@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from app.audit import digest_of
 from app.db import Database
@@ -68,7 +69,7 @@ class Verification:
 Told = Callable[[int, int], None]  # done, of how many
 
 
-async def get_head(database: Database, clinic_id: UUID, key: bytes | None) -> Head:
+async def get_head(database: Database, clinic_id: UUID, key: Ed25519PrivateKey | None) -> Head:
     async with database.connection(clinic_id) as connection:
         end = await get_chain_end(connection, clinic_id)
     at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -76,14 +77,14 @@ async def get_head(database: Database, clinic_id: UUID, key: bytes | None) -> He
 
 
 async def verify(
-    database: Database, clinic_id: UUID, heads: Sequence[Head], key: bytes | None, told: Told
+    database: Database, clinic_id: UUID, heads: Sequence[Head], signer: Ed25519PublicKey | None, told: Told
 ) -> Verification:
     """Of the links there were at the beginning. Raises InvalidError for a head of another clinic."""
     if any(head.clinic_id != clinic_id for head in heads):
         raise InvalidError("A head in this file is of another clinic's chain.")
     async with database.connection(clinic_id) as connection:
         end = await get_chain_end(connection, clinic_id)
-    found = Verification(fault=_first_forged(heads, key))
+    found = Verification(fault=_first_forged(heads, signer))
     if found.fault is None:
         await _check_links(database, clinic_id, end, heads, found, told)
     if found.fault is None:
@@ -91,11 +92,11 @@ async def verify(
     return found
 
 
-def _first_forged(heads: Sequence[Head], key: bytes | None) -> ChainFault | None:
+def _first_forged(heads: Sequence[Head], signer: Ed25519PublicKey | None) -> ChainFault | None:
     """Without a key nothing can be said of signatures; with one, a head without is as good as forged."""
-    for head in heads if key is not None else ():
-        if key is not None and not head.is_signed_by(key):
-            message = f"The head of {head.at}, number {head.number}, is not signed with this key."
+    for head in heads:
+        if signer is not None and not head.is_signed_by(signer):
+            message = f"The head of {head.at}, number {head.number}, is not signed by this key."
             return ChainFault("head_not_ours", head.number, None, message)
     return None
 

@@ -21,7 +21,9 @@ from app.services.sealing import opened
 
 MOST_ROWS: Final = 10_000  # of one part: thirty years of daily forms
 # The tenant, and what is secret.
-HIDDEN: Final = frozenset({"clinic_id", "secret_hash", "fingerprint", "ref_index", "code_hash", "access_hash"})
+HIDDEN: Final = frozenset(
+    {"clinic_id", "secret_hash", "code_id", "code_hash", "access_hash", "fingerprint", "ref_index"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,8 @@ PARTS: Final[Mapping[str, Part]] = {
         Part(tables.CareTeam, "recorded_at"),
         Part(tables.EmergencyAccess, "begun_at"),
         Part(tables.ApiToken, "created_at"),
-        Part(tables.CheckInLink, "created_at"),
         Part(tables.Enrolment, "created_at"),
-        Part(tables.RefreshToken, "created_at"),
+        Part(tables.CheckInLink, "created_at"),
         Part(tables.Assessment, "received_at"),
         Part(tables.EpisodeOfCare, "recorded_at"),
         Part(tables.TreatmentSession, "recorded_at"),

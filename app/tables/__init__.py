@@ -13,6 +13,7 @@ from app.tables.identity import Enrolment, IssuerKeySet, Principal, RefreshToken
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
 from app.tables.releases import Release, ReleaseChunk, ReleasePerson
+from app.tables.research import CohortQuestion
 from app.tables.schedules import ExpectedCheckIn, Schedule
 from app.tables.trail import AuditEvent, AuditLink, AuditSubject, IdempotencyKey
 from app.tables.treatment import (
@@ -41,6 +42,7 @@ __all__ = [
     "CheckInLink",
     "Clinic",
     "ClinicRules",
+    "CohortQuestion",
     "Consent",
     "DataKey",
     "Delivery",
@@ -100,6 +102,7 @@ APPEND_ONLY: Final = frozenset(
         "idempotency_key",
         "audit_event",
         "audit_link",
+        "cohort_question",
         "audit_subject",
     }
 )

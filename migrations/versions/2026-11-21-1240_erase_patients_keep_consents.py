@@ -45,6 +45,8 @@ OF_THE_PATIENT: Final = (
 )
 # Whose ids a caller's key may stand for.
 NAMED_BY_KEYS: Final = (
+    "api_token",
+    "enrolment",
     "assessment",
     "episode",
     "treatment_session",
@@ -56,7 +58,6 @@ NAMED_BY_KEYS: Final = (
     "notification",
     "consent",
     "emergency_access",
-    "enrolment",
 )
 
 

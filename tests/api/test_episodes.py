@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -11,6 +11,8 @@ import pytest
 from app.db import Database
 from app.schemas.episodes import EndReason, Modality
 from app.schemas.limits import MAX_VERSIONS
+from app.services.data_keys import get_key
+from app.services.sealing import place, seal_text
 from tests.api.treatment import (
     DOSE,
     EPISODE,
@@ -235,12 +237,17 @@ async def test_nothing_is_added_to_an_episode_entered_in_error(api: Api) -> None
 async def test_versions_are_not_without_end(api: Api, database: Database) -> None:
     """A program in a loop is stopped."""
     episode = await add_episode(api)
+    id_, patient_id = UUID(episode["id"]), UUID(episode["patient_id"])
     async with database.connection(api.clinic_id) as connection:
+        key = await get_key(connection, database.keys, api.clinic_id, patient_id)
+        homes = [place("episode", "reason", api.clinic_id, id_, n) for n in range(2, MAX_VERSIONS + 1)]
+        reasons = [seal_text(key, "loop", home) for home in homes]
         await connection.execute(
-            """INSERT INTO episode SELECT clinic_id, id, n, recorded_at, recorded_by, 'loop', patient_id, modality,
-            label, opened_at, opened_at_offset_minutes, closed_at, closed_at_offset_minutes, end_reason,
-            entered_in_error FROM episode, generate_series(2, $1) n WHERE version = 1""",
-            MAX_VERSIONS,
+            """INSERT INTO episode SELECT clinic_id, id, n, recorded_at, recorded_by, looped.reason, patient_id,
+            modality, NULL, opened_at, opened_at_offset_minutes, closed_at, closed_at_offset_minutes, end_reason,
+            entered_in_error FROM episode, unnest($1::bytea[]) WITH ORDINALITY looped (reason, number),
+            LATERAL (SELECT number + 1 AS n) following WHERE version = 1""",
+            reasons,
         )
     path = f"/v1/episodes/{episode['id']}"
     assert (await patch(api, path, {"label": "x", "reason": "y"}, MAX_VERSIONS)).status_code == 409

@@ -395,3 +395,37 @@ async def test_a_defect_of_the_table_stops_nobody(
         await limit.take(nowhere, NOBODY, "192.0.2.1")
     assert {record.args["error"] for record in caplog.records} == {"ZeroDivisionError"}  # type: ignore[call-overload, index]  # a mapping
     assert "canary" not in str([(record.msg, record.args) for record in caplog.records])
+
+
+async def test_a_sweep_that_fails_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Logged by its class alone, and in nobody's way."""
+    monkeypatch.setattr("app.services.rate_limits.SWEEP_SECONDS", -1.0)
+    table = RateTable()
+    away = Database("postgresql://nobody:wrong@127.0.0.1:1/none", Settings())
+    assert await table.add(away, RateKey(NOBODY, RateKind.ADDRESS, "192.0.2.1"), 1) is None
+    await table.close()
+    assert [record.msg for record in caplog.records] == ["rates_not_swept"]
+    assert {record.args["error"] for record in caplog.records} == {"UnavailableError"}  # type: ignore[call-overload, index]  # a mapping
+
+
+async def test_what_was_let_through_long_ago_is_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not told within a minute no longer counts; an address that was refused is tried again after its time."""
+
+    async def full(*_: object) -> Usage:
+        return Usage([6] + [0] * 6, 0)
+
+    monkeypatch.setattr("app.services.rate_limits.add_usage", full)
+    nowhere = Database("postgresql://nobody:wrong@127.0.0.1:1/none", Settings())
+    limit, failures = RateLimit(RateKind.ADDRESS, 500, RateTable()), FailedLogins(5, RateTable())
+    await limit.take(nowhere, NOBODY, "192.0.2.1")
+    counter = limit._counters[NOBODY, "192.0.2.1"]
+    counter.since -= 61
+    await limit.take(nowhere, NOBODY, "192.0.2.1")
+    assert counter.pending == 1
+    with pytest.raises(TooManyError):
+        await failures.record(nowhere, "192.0.2.1")
+    failures._blocked["192.0.2.1"] -= 120
+    failures.refuse_blocked("192.0.2.1")
+    assert failures._blocked == {}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,39 @@ def known_variables() -> set[str]:
     return settings | set(compose)
 
 
-def test_every_setting_is_documented() -> None:
-    """The page on operations has all of them."""
+# --- Operations -------------------------------------------------------------------------------------------------------
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the table under a heading of the page on operations."""
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-    assert [name for name in Settings.model_fields if f"`TIDEMARK_{name.upper()}`" not in page] == []
+    lines = page.split(f"\n## {heading}\n")[1].split("\n## ")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+
+
+def test_every_setting_is_in_the_table() -> None:
+    """Once, and where its default is a number, with it."""
+    told = {
+        name.lower(): default
+        for names, defaults, _ in table("Settings")
+        for name, default in zip(re.findall(r"`TIDEMARK_(\w+)`", names), cycle(defaults.split(", ")), strict=False)
+    }
+    assert told.keys() == Settings.model_fields.keys()
+    assert sum(names.count("TIDEMARK_") for names, *_ in table("Settings")) == len(told)
+    numbers = {name: field.default for name, field in Settings.model_fields.items() if isinstance(field.default, float)}
+    numbers |= {name: field.default for name, field in Settings.model_fields.items() if isinstance(field.default, int)}
+    assert {name: told[name] for name in numbers} == {name: str(number) for name, number in numbers.items()}
+
+
+def test_every_command_is_in_the_table() -> None:
+    """With the groups' own commands, and nothing that is not one."""
+    told = {
+        name for names, _ in table("Commands") for name in re.findall(r"`tidemark ([a-z]+(?: [a-z]+)?)[^`]*`", names)
+    }
+    assert told == set(commands(typer.main.get_command(cli)))
+
+
+def commands(group: Any) -> Iterator[str]:
+    for name, command in group.commands.items():
+        inner = commands(command) if hasattr(command, "commands") else ("",)
+        yield from (f"{name} {one}".strip() for one in inner)

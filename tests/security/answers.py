@@ -6,7 +6,7 @@ from typing import Final
 import httpx2
 
 # The moment of the asking, not of what is asked for: it makes the tag of an answer, and stands in it.
-_MOMENT: Final = re.compile(rb'"(as_of|known_at|from|to|longest_open_hours)":("[^"]+"|[0-9.e-]+)')
+_MOMENT: Final = re.compile(rb'"(as_of|known_at|from|to|longest_open_hours|last_used_at)":("[^"]+"|null|[0-9.e-]+)')
 
 
 def told(answer: httpx2.Response) -> tuple[int, tuple[tuple[str, str], ...], bytes]:

@@ -16,10 +16,12 @@ from fastapi import FastAPI
 from app.auth import Role
 from app.db import Database
 from app.ids import new_id
+from app.privacy.cells import SMALLEST_CELL
 from app.schemas.releases import ReleaseAnswer
 from app.services import clinics
 from app.services.data_keys import get_key
 from app.services.release_downloads import store_file
+from tests.cohort_clinic import Invented, settle
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 WORRYING = [3, 3, 3, 3, 2, 2, 1, 1, 2]
@@ -184,6 +186,7 @@ async def open_estate(app: FastAPI | str, database: Database, name: str) -> Asyn
         await _furnish_clinic(estate)
         for things in (estate.things, estate.others):
             await _furnish_patient(estate, things)
+        await settle(database, clinic.clinic_id, [Invented()] * SMALLEST_CELL)  # or no cohort would be told
         await _hide_patients(estate)
         patient = UUID(estate.things["patient"])
         _, token = await clinics.record_token(database, clinic.clinic_id, Role.PATIENT, name, patient_id=patient)

@@ -92,6 +92,8 @@ SOUND: Final[dict[str, Sound]] = {
     "get_trajectory": Sound(query=_TRAJECTORY),
     "get_trajectory_picture": Sound(query=_TRAJECTORY),
     "get_comparison": Sound(query=_COURSE),
+    "get_cohort_outcomes": Sound(query={"instrument": "phq-9"}),
+    "get_cohort_picture": Sound(query={"instrument": "phq-9", "picture": "mean"}),
     "list_caseload": Sound(query={"patient_id": _PATIENT}),
     "list_patients": Sound(),
     "get_patient": Sound(),

@@ -29,6 +29,10 @@ OF_THE_SYSTEM = {
     ("services/emergency_accesses.py", "end_emergency_access"),
     # An event about nobody, which who stands for a patient cannot write.
     ("refusals.py", "_tell"),
+    # Figures of everybody for who may see nobody, by the permission of the route; and what was asked and told.
+    ("services/cohorts.py", "_whole_clinic"),
+    ("services/cohorts.py", "_repeated"),
+    ("services/cohorts.py", "_decided"),
     # The worker.
     ("services/upkeep.py", "keep_up"),
     ("services/upkeep.py", "rederive_all"),

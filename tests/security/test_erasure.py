@@ -30,11 +30,11 @@ ERASED: Final = {
 }  # fmt: skip
 OPAQUE: Final = {"audit_event", "audit_subject", "erasure"}  # name the person by an id that leads nowhere
 OF_NOBODY: Final = {
-    "audit_link", "clinic", "clinic_rules", "derivation", "request_rate", "suitability_checklist", "threshold",
-    "webhook", "principal", "issuer_key_set", "release", "release_chunk",
+    "audit_link", "clinic", "clinic_rules", "cohort_question", "derivation", "issuer_key_set", "principal",
+    "release", "release_chunk", "request_rate", "suitability_checklist", "threshold", "webhook",
 }  # fmt: skip
-# A secret; of somebody who is gone; hashes; a link that would undo a release.
-NOT_IN_EVERYTHING: Final = {"data_key", "erasure", "idempotency_key", "release_person"}
+# Secrets; of somebody who is gone; hashes of what is in other parts; a link that would undo a release.
+NOT_IN_EVERYTHING: Final = {"data_key", "erasure", "idempotency_key", "refresh_token", "release_person"}
 ERASE: Final = "SELECT erase_patient($1, $2, now(), $3, 'patient_request', NULL)"
 
 

@@ -14,6 +14,7 @@ import asyncpg
 import httpx2
 import pytest
 from fastapi import FastAPI
+from sqlmodel import func, select
 
 from app import deps
 from app.auth import Role
@@ -29,7 +30,13 @@ pytestmark = pytest.mark.anyio
 
 # Each fault at each call, instead of one in turn: minutes, not seconds.
 ALL: Final = os.environ.get("FAULTS") == "all"
-CHANGES: Final = [operation for operation in IN_ORDER if operation.is_write and operation.id != "score_without_storing"]
+# Nobody stores what they answer, so a repeat does them again: a new pair of tokens in place of the one that got lost.
+OF_DEVICES: Final = ("redeem_enrolment", "refresh_token", "log_out")
+CHANGES: Final = [
+    operation
+    for operation in IN_ORDER
+    if operation.is_write and operation.id not in {"score_without_storing", *OF_DEVICES}
+]
 READS: Final = [operation for operation in IN_ORDER if operation.roles and not operation.is_write]
 PARTS: Final = {"assessment", "audit_event", "idempotency_key", "alert_event"}  # of a form with a critical answer
 Ask = Callable[[], Awaitable[list[httpx2.Response]]]
@@ -134,10 +141,14 @@ async def test_no_connection_to_be_had(stage: Stage, address: PostgresAddress) -
     """Postgres has none left for us: 503 by either pool, and service goes on once there are."""
     login = address.runtime_url.partition("://")[2].partition(":")[0]
     asks = [await sound(stage, BY_ID[name]) for name in ("submit_assessment", "create_suitability_checklist")]
+    async with stage.app.state.database.connection(stage.estate.clinic_id) as connection:
+        own = [await connection.fetchval("SELECT pg_backend_pid()")]
+    async with stage.app.state.database.session(stage.estate.clinic_id) as session:
+        own.append((await session.exec(select(func.pg_backend_pid()))).one())
     await stage.sabotage.onlooker.execute(f"ALTER ROLE {login} CONNECTION LIMIT 0")
-    try:
+    try:  # of other services on this server nobody's connections
         await stage.sabotage.onlooker.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", login
+            "SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS own (pid)", own
         )
         for ask in [*asks, *asks]:
             (answer,) = await stage.ask(ask)
@@ -150,6 +161,32 @@ async def test_no_connection_to_be_had(stage: Stage, address: PostgresAddress) -
 
 
 # --- Every write ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OF_DEVICES)
+async def test_a_device_is_let_in_or_out_whole_or_not_at_all(stage: Stage, name: str) -> None:
+    """Whichever call fails; whose answer got lost is let in by a repeat, and stays out once it is out."""
+    ask = await sound(stage, BY_ID[name])
+    before = await stage.record.rows()
+    assert (await stage.ask(ask))[0].is_success
+    now = await stage.record.rows()
+    whole = change(before, now)
+    for number in count(1):
+        faults = [next(stage.turn)]
+        for fault in faults:
+            before = await stage.record.put_back(before, now)
+            (answer,) = await stage.ask(ask, (number, fault))
+            assert_told(answer, fault, (number, fault.name))
+            done = change(before, await stage.record.rows())
+            assert done in ((whole,) if answer.is_success else (whole, Counter())), (number, fault.name)
+            if not answer.is_success:
+                (again,) = await stage.ask(ask)
+                assert again.is_success or (name == "log_out" and again.status_code == 401 and done == whole)
+            now = await stage.record.rows()
+            if stage.sabotage.is_at_commit:
+                faults += [one for one in (LOST, ANSWER_LOST) if one not in faults]
+        if not stage.sabotage.has_struck:
+            return
 
 
 @pytest.mark.parametrize("operation", CHANGES, ids=lambda operation: operation.id)

@@ -23,8 +23,9 @@ BOUND = (Role.PATIENT, Role.LINK)  # who stands for one patient
 # Written out a second time, so that a slip in the table of roles is a failure here.
 MAY_ALSO: dict[Role, set[str]] = {
     Role.RESEARCHER: {
-        "list_instruments", "get_instrument_by_reference", "score_without_storing", "request_release", "list_releases",
-        "get_release", "download_release_file", "revoke_release",
+        "list_instruments", "get_instrument_by_reference", "score_without_storing", "get_cohort_outcomes",
+        "get_cohort_picture", "request_release", "list_releases", "get_release", "download_release_file",
+        "revoke_release",
     },
     Role.LINK: {"get_check_in", "answer_check_in"},
     Role.CODE: {"redeem_enrolment"},
@@ -51,6 +52,7 @@ BY_PERSONS_ALONE = {
     "list_consent_versions", "put_consent", "withdraw_consent", "get_part_two", "list_part_two_versions",
     "put_part_two", "get_everything", "list_emergency_accesses", "get_emergency_access", "end_emergency_access",
     "create_enrolment", "revoke_enrolment",
+    "get_cohort_outcomes", "get_cohort_picture",
 }  # fmt: skip
 
 

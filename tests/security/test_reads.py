@@ -24,6 +24,8 @@ ACTIONS = {
     "get_trajectory_picture": "trajectory_picture.read",
     "get_comparison": "comparison.read",
     "list_caseload": "caseload.list",
+    "get_cohort_outcomes": "cohort.read",
+    "get_cohort_picture": "cohort.read",
     "list_patients": "patient.list",
     "get_patient": "patient.read",
     "list_patient_versions": "patient.history",
@@ -114,7 +116,7 @@ def whom(operation: Operation, body: Any, named: str) -> set[str]:
         return set()
     if operation.id == "list_patients":
         return {row["id"] for row in body["data"]}
-    others = {"list_webhook_deliveries", "get_emergency_access", "get_erasure"}
+    others = {"list_webhook_deliveries", "get_emergency_access", "get_erasure", "get_cohort_outcomes"}
     is_of_clinic = operation in WHOLE_CLINIC or operation.id in others
     return patients_in(body) | (set() if is_of_clinic else {named})
 
@@ -148,7 +150,7 @@ async def test_an_answer_is_one_event(pair: Pair, caller: str) -> None:
             assert (event["actor_role"], event["outcome"], event["purpose"]) == (caller, "done", "treatment")
             assert event["address"] == "127.0.0.1"
             if answer.headers["content-type"] == "image/svg+xml":
-                assert set(event["patients"]) == {own.things["patient"]}
+                assert set(event["patients"]) == ({own.things["patient"]} if "{" in operation.path else set())
             elif operation.id == "download_release_file":  # of nobody in particular: who is in it stands in its map
                 assert (event["patients"], event["rows"]) == ([], 1)
             else:
@@ -214,8 +216,9 @@ async def test_whoever_was_on_a_page_finds_it_among_their_accesses(fresh: Estate
     """Each patient of a list, by the administrator's look and by their own; nobody else of the page is named there."""
     answer = await fresh.http[Role.CLINICIAN].get("/v1/caseload", params={"instrument": "phq-9"}, headers=PURPOSE)
     shown = [row["patient_id"] for row in answer.json()["data"]]
-    assert set(shown) == {fresh.things["patient"], fresh.others["patient"]}
-    for patient in shown:
+    known = {fresh.things["patient"], fresh.others["patient"]}
+    assert set(shown) > known
+    for patient in known:
         for caller in (Role.ADMIN, Role.PATIENT) if patient == fresh.things["patient"] else (Role.ADMIN,):
             found = await fresh.http[caller].get(f"/v1/patients/{patient}/accesses?limit=200")
             (look,) = [row for row in found.json()["data"] if row["action"] == "caseload.list"]
@@ -272,7 +275,8 @@ async def test_random_traffic_leaves_as_many_events_as_answers(fresh: Estate, pa
         answer = await fresh.http[caller].request(**asked)
         events = await told_of(fresh, answer)
         statuses[answer.status_code] += 1
-        assert len(events) == events_due(operation, caller, answer), (operation.id, caller, answer.status_code)
+        if operation.id != "withdraw_consent" or events:  # once withdrawn it stays so, and to say it again is no event
+            assert len(events) == events_due(operation, caller, answer), (operation.id, caller, answer.status_code)
         expected += len(events)
     assert await count(fresh) - before == expected
     assert statuses[500] == 0

@@ -1,10 +1,13 @@
 """Every kind of tampering with the trail is found, and the first bad row is named."""
 
+import base64
+import json
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
@@ -12,7 +15,7 @@ from app.errors import InvalidError
 from app.ids import new_id
 from app.services import clinics
 from app.services.audit_chain import BEGINNING, FIRST_ID, link_hash, seal
-from app.services.audit_heads import Head, parse_heads
+from app.services.audit_heads import Head, new_key, parse_heads, private_key, public_key
 from tests.services.trail import (
     a_chain,
     add_event,
@@ -29,7 +32,7 @@ from tests.services.trail import (
 
 pytestmark = pytest.mark.anyio
 
-KEY = bytes(range(32))
+KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([byte]) * 32) for byte in (1, 2))
 
 
 @pytest.fixture
@@ -259,21 +262,26 @@ async def test_a_head_is_proven_by_its_key(stored: Database, clinic_id: UUID) ->
     await a_chain(stored, clinic_id, 2)
     signed = await head(stored, clinic_id, KEY)
     assert parse_heads(signed.line()) == [signed]
-    found = await checked(stored, clinic_id, signed, key=KEY)
+    found = await checked(stored, clinic_id, signed, signer=KEY.public_key())
     assert (found.fault, found.heads_agree) == (None, 1)
+    assert signed.signature is not None
+    bare = signed.signature.removeprefix("ed25519:")
     forged = [
         Head(clinic_id, 1, signed.hash, signed.at, signed.signature),
         Head(clinic_id, 2, "0" * 64, signed.at, signed.signature),
         Head(clinic_id, 2, signed.hash, "2026-01-01T00:00:00Z", signed.signature),
         signed.signed(None),
-        signed.signed(bytes(32)),
-        Head(clinic_id, 2, signed.hash, signed.at, "hmac-sha256:ä"),
+        signed.signed(OTHER_KEY),
+        *(
+            Head(clinic_id, 2, signed.hash, signed.at, signature)
+            for signature in ("", "ed25519:", "ed25519:ä", f"ed25519:{'A' * 86}==", bare, f"hmac-sha256:{bare}")
+        ),
     ]
     for one in forged:
-        found = await checked(stored, clinic_id, signed, one, key=KEY)
+        found = await checked(stored, clinic_id, signed, one, signer=KEY.public_key())
         assert found.fault is not None
         assert (found.fault.code, found.checked) == ("head_not_ours", 0)
-    assert await fault(stored, clinic_id, signed.signed(bytes(32))) is None
+    assert await fault(stored, clinic_id, signed.signed(OTHER_KEY)) is None
 
 
 async def test_the_head_of_an_empty_chain_is_one(stored: Database, clinic_id: UUID) -> None:
@@ -283,6 +291,41 @@ async def test_the_head_of_an_empty_chain_is_one(stored: Database, clinic_id: UU
     await a_chain(stored, clinic_id, 2)
     assert (await checked(stored, clinic_id, first)).heads_agree == 1
     assert await fault(stored, clinic_id, Head(clinic_id, 0, "1" * 64, first.at)) == ("made_anew", 0)
+
+
+async def test_signatures_are_those_of_rfc_8032() -> None:
+    """Section 7.1, TEST 2: key, message of one byte, signature. Ours go over the purpose and the line without them."""
+    seed, public, message = (
+        bytes.fromhex(text)
+        for text in (
+            "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+            "72",
+        )
+    )
+    signature = bytes.fromhex(
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+    )
+    key, signer = private_key(base64.b64encode(seed).decode()), public_key(base64.b64encode(public).decode())
+    assert key.public_key() == signer
+    assert key.sign(message) == signature
+    signed = Head(UUID(int=1), 1, "0" * 64, "2026-11-20T19:31:00Z").signed(key)
+    line = json.loads(signed.line())
+    scheme, _, told = line.pop("signature").partition(":")
+    assert scheme == "ed25519"
+    content = json.dumps(line, sort_keys=True, separators=(",", ":")).encode()
+    signer.verify(base64.b64decode(told), b"tidemark-audit-head-1\0" + content)
+
+
+async def test_a_fresh_key_is_a_pair() -> None:
+    """Never the same twice; what is no public key is refused."""
+    (private, public), other = new_key(), new_key()
+    assert private_key(private).public_key() == public_key(public)
+    assert len({private, public, *other}) == 4
+    for text in ("", "A" * 43, "A" * 40, public + "AAAA", "ä" * 44):
+        with pytest.raises(InvalidError):
+            public_key(text)
 
 
 GOOD = '{"at":"2026-11-20T19:31:00Z","clinic_id":"00000000-0000-0000-0000-000000000001","hash":"%s","number":1%s}'

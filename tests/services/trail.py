@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from app import migrate
 from app.audit import record_event, record_read
@@ -99,8 +100,10 @@ async def event_at(database: Database, clinic_id: UUID, number: int) -> UUID:
     return dict(await links(database, clinic_id))[number]
 
 
-async def checked(database: Database, clinic_id: UUID, *heads: Head, key: bytes | None = None) -> Verification:
-    return await verify(database, clinic_id, heads, key, lambda _done, _total: None)
+async def checked(
+    database: Database, clinic_id: UUID, *heads: Head, signer: Ed25519PublicKey | None = None
+) -> Verification:
+    return await verify(database, clinic_id, heads, signer, lambda _done, _total: None)
 
 
 async def fault(database: Database, clinic_id: UUID, *heads: Head) -> tuple[str, int] | None:
@@ -108,5 +111,5 @@ async def fault(database: Database, clinic_id: UUID, *heads: Head) -> tuple[str,
     return None if found is None else (found.code, found.number)
 
 
-async def head(database: Database, clinic_id: UUID, key: bytes | None = None) -> Head:
+async def head(database: Database, clinic_id: UUID, key: Ed25519PrivateKey | None = None) -> Head:
     return await get_head(database, clinic_id, key)

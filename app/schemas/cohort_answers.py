@@ -1,0 +1,307 @@
+"""Figures of a cohort as they may be told: counts with noise, hidden where too few people stand behind them."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from app.privacy.answers import to_nearest, told_count, told_parts, told_rate
+from app.privacy.cells import SMALLEST_CELL
+from app.privacy.curves import told_points
+from app.schemas.cohorts import (
+    Cell,
+    CohortAnswer,
+    CohortChoice,
+    CohortDoseAnswer,
+    CohortDurabilityAnswer,
+    CohortEventAnswer,
+    CohortMeasureAnswer,
+    CohortOutcomeAnswer,
+    CohortTimePointAnswer,
+    CurvePointAnswer,
+    DisclosureAnswer,
+    EffectAnswer,
+    FlowAnswer,
+    Mean,
+    MeanAnswer,
+    Share,
+    ShareAnswer,
+    SuppressedAnswer,
+)
+from app.scoring.cohort import EffectSize, MeanChange, wilson
+from app.scoring.cohort_course import CohortFilter, Outcome, Presence, outcome_rules
+from app.scoring.cohort_outcomes import (
+    CohortOutcomes,
+    CohortRecord,
+    MeasureFigures,
+    Tally,
+    TimePointFigures,
+    cohort_outcomes,
+    worst_case,
+)
+from app.scoring.durability import FIRST_FORM_WITHOUT
+from app.scoring.model import Instrument
+from app.scoring.nhs import PHQ9_GAD7, PHQ9_PCL5
+from app.scoring.quality_measures import DIFFERS
+from app.scoring.survival import MedianSurvival
+from app.scoring.timeline import DAY
+
+_POINTS: Final = 0.5  # step in which means are told, points; finer would tell of one person in a small cohort
+_DEVIATIONS: Final = 0.05  # same for g, standard deviations
+_WEEK: Final = 7  # same for the median, days
+
+RULE: Final = (
+    f"Figures behind which fewer than {SMALLEST_CELL} people stand are not told, none among them; nor is a share that "
+    f"leaves fewer than {SMALLEST_CELL} out. Counts bear noise of about 3 people, always the same for the same answer, "
+    "so that no subtraction finds a person; they need not add up. Shares are made of these counts, means are in steps "
+    "of half a point."
+)
+NOTES: Final = (
+    "Describes who was treated here. Nobody was randomised: time order is not cause; people come at their worst.",
+    "Each person counts once, with their first course that has a dose, from that dose on.",
+    "of_observed leaves out whoever did not answer, and those often fare worse; of_treated counts them as the worse.",
+    "A form less than half of whose recall window lies after the first dose is shown in `total` and judges nothing.",
+    "By number of doses is by what came later: who had many doses stayed long enough to have them.",
+)
+_NHS_DIFFERS: Final = (
+    "Finished courses with two or more sessions held, by the first and last form of each instrument in the course; "
+    "the service's own rules on referral and discharge are not on record. {note}"
+)
+_SOURCES: Final[Mapping[str, tuple[str, str]]] = {  # by how the code begins: source, how it differs
+    PHQ9_GAD7.code: (PHQ9_GAD7.source, _NHS_DIFFERS.format(note=PHQ9_GAD7.note)),
+    PHQ9_PCL5.code: (PHQ9_PCL5.source, _NHS_DIFFERS.format(note=PHQ9_PCL5.note)),
+    "cms159_style": ("CMS159 v0.3.000, depression remission at twelve months", DIFFERS),
+    "drre_style": ("HEDIS DRR-E, depression remission or response, 120 to 240 days", DIFFERS),
+}
+
+
+def cohort_answer(instrument: Instrument, only: CohortFilter, cohort: CohortRecord, question: bytes) -> CohortAnswer:
+    """Each call draws its own noise: who has to get the same answer twice keeps the answer."""
+    found = cohort_outcomes(cohort.courses)
+    told = _Told(secrets.token_bytes(32), question)
+    return CohortAnswer(
+        instrument=instrument.key,
+        as_of=cohort.as_of,
+        cohort=CohortChoice(**asdict(only)),
+        disclosure=DisclosureAnswer(minimum=SMALLEST_CELL, rule=RULE),
+        flow=FlowAnswer(
+            not_dosed=None if cohort.not_dosed is None else told.count("not_dosed", cohort.not_dosed),
+            dosed=told.count("persons", found.persons),
+            with_baseline=told.count("with_baseline", found.baseline.n),
+        ),
+        baseline=told.mean(found.baseline),
+        time_points=[_time_point(told, instrument, one) for one in found.time_points],
+        durability=_durability(told, found),
+        doses=[
+            CohortDoseAnswer(
+                dose_number=one.number,
+                window=one.window,
+                persons=told.count(f"dose/{one.number}", one.persons),
+                change=told.mean(one.change),
+            )
+            for one in found.doses
+        ],
+        adverse_events=list(_events(told, cohort, found.persons)),
+        measures=[_measure(told, one) for one in found.measures],
+        notes=list(NOTES),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Tells figures of one answer. Each has a name, so that it bears noise of its own.
+
+    But figures about equally many people share the noise of that number: of the same people it would else be drawn
+    again and again, and average out.
+    """
+
+    key: bytes
+    question: bytes
+
+    def count(self, name: str, count: int) -> Cell:
+        told = told_count(count, self.key, self.question, name)
+        return _suppressed(told.hidden) if told.count is None else told.count
+
+    def share(self, name: str, count: int, n: int) -> Share:
+        told = told_rate(count, n, self.key, self.question, name, _among(n))
+        if told.numerator is None or told.denominator is None or told.rate is None:
+            return _suppressed(told.hidden)
+        interval = wilson(told.numerator, told.denominator)
+        return ShareAnswer(
+            count=told.numerator, n=told.denominator, rate=told.rate, low=interval.low, high=interval.high
+        )
+
+    def parts(self, name: str, counts: Mapping[str, int]) -> dict[str, Cell]:
+        """Of people whose number may be known: no small part follows from the others."""
+        told = told_parts({f"{name}/{part}": count for part, count in counts.items()}, self.key, self.question)
+        cells = (_suppressed(one.hidden) if one.count is None else one.count for one in told.values())
+        return dict(zip(counts, cells, strict=True))
+
+    def mean(self, found: MeanChange) -> Mean:
+        n = self.count(_among(found.n), found.n)
+        if isinstance(n, SuppressedAnswer):
+            return n
+        if found.mean is None or found.sd is None or found.low is None or found.high is None:
+            return _suppressed("all_alike")
+        values = {name: to_nearest(getattr(found, name), _POINTS) for name in ("mean", "sd", "low", "high")}
+        return MeanAnswer(n=n, **values)
+
+    def effect(self, found: EffectSize) -> EffectAnswer | SuppressedAnswer:
+        n = self.count(_among(found.n[0]), found.n[0])
+        if isinstance(n, SuppressedAnswer):
+            return n
+        if found.g is None or found.low is None or found.high is None:
+            return _suppressed("all_alike")
+        values = {name: round(to_nearest(getattr(found, name), _DEVIATIONS), 2) for name in ("g", "low", "high")}
+        return EffectAnswer(n=n, standardiser=found.standardiser, **values)
+
+
+def _among(people: int) -> str:
+    return f"among/{people}"
+
+
+def _suppressed(reason: object) -> SuppressedAnswer:
+    return SuppressedAnswer(reason=str(reason))
+
+
+def _time_point(told: _Told, instrument: Instrument, found: TimePointFigures) -> CohortTimePointAnswer:
+    code, present = found.at.code, found.presences
+    return CohortTimePointAnswer(
+        code=code,
+        from_days=(found.at.after - found.at.early) / DAY,
+        to_days=(found.at.after + found.at.late) / DAY,
+        due=told.count(f"{code}/due", found.due),
+        **told.parts(code, {presence.value: present[presence] for presence in Presence}),
+        observed_rate=told.share(f"{code}/observed_rate", present[Presence.OBSERVED], found.due),
+        judged=told.count(f"{code}/judged", found.judged),
+        total=told.mean(found.total),
+        change=told.mean(found.change),
+        effect=told.effect(found.effect),
+        outcomes=[
+            _outcome(told, instrument, f"{code}/{outcome}", outcome, tally) for outcome, tally in found.tallies.items()
+        ],
+    )
+
+
+def _outcome(told: _Told, instrument: Instrument, name: str, outcome: Outcome, tally: Tally) -> CohortOutcomeAnswer:
+    rule = outcome_rules(instrument).get(outcome)
+    if rule is None:
+        nothing = _suppressed("no_rule")
+        return CohortOutcomeAnswer(
+            outcome=outcome, rule=None, threshold=None, source=None, of_observed=nothing, of_treated=nothing
+        )
+    return CohortOutcomeAnswer(
+        outcome=outcome,
+        rule=rule.code,
+        threshold=rule.value,
+        source=rule.source,
+        of_observed=told.share(f"{name}/observed", tally.met, tally.observed),
+        of_treated=told.share(f"{name}/treated", worst_case(outcome, tally), tally.treated),
+    )
+
+
+def _durability(told: _Told, found: CohortOutcomes) -> CohortDurabilityAnswer:
+    points = told_points(found.response)
+    return CohortDurabilityAnswer(
+        rule=f"{FIRST_FORM_WITHOUT.code}@{FIRST_FORM_WITHOUT.version}",
+        persons=told.count("response", found.response.n),
+        lost=told.count("response/lost", found.response.events),
+        median_days=_median(found.response_median, points[-1].survival if points else None),
+        curve=[
+            CurvePointAnswer(
+                day=point.day,
+                at_risk=told.count(f"response/{point.day}", point.at_risk),
+                survival=round(point.survival, 2),
+                low=round(point.low, 2),
+                high=round(point.high, 2),
+            )
+            for point in points
+        ],
+    )
+
+
+def _median(found: MedianSurvival, told_down_to: float | None) -> float | SuppressedAnswer:
+    """To the week, where the part of the curve that may be told reaches it."""
+    if found.median is None:
+        return _suppressed(found.reason)
+    if told_down_to is None or told_down_to > 0.5:
+        return _suppressed("too_few")
+    return to_nearest(found.median, _WEEK)
+
+
+def _events(told: _Told, cohort: CohortRecord, persons: int) -> Iterator[CohortEventAnswer]:
+    doses = sum(course.doses for course in cohort.courses)
+    for term, count in cohort.events.items():
+        of_persons = told.share(f"event/{term}/persons", count.persons, persons)
+        hidden = isinstance(of_persons, SuppressedAnswer)
+        of_doses = of_persons if hidden else told.share(f"event/{term}/doses", count.doses, doses)
+        yield CohortEventAnswer(term=term, persons=of_persons, doses=of_doses)
+
+
+def _measure(told: _Told, found: MeasureFigures) -> CohortMeasureAnswer:
+    source, differs = next(value for code, value in _SOURCES.items() if found.code.startswith(code))
+    return CohortMeasureAnswer(
+        code=found.code,
+        rate=told.share(found.code, found.tally.met, found.tally.observed),
+        unknown=told.count(f"{found.code}/unknown", found.tally.unknown),
+        source=source,
+        differs=differs,
+    )
+
+
+def example() -> dict[str, Any]:
+    """An answer in short, for the document."""
+    share = {"count": 30, "n": 61, "rate": 0.4918, "low": 0.3706, "high": 0.6141}
+    worst = {"count": 29, "n": 78, "rate": 0.3718, "low": 0.2733, "high": 0.4825}
+    few = {"suppressed": True, "reason": "too_few"}
+    rule = {
+        "outcome": "response",
+        "rule": "response_50_percent",
+        "threshold": 0.5,
+        "source": "ICSI adult depression guideline; MNCM 1884 and 1885",
+    }
+    return {
+        "instrument": "phq-9@1",
+        "as_of": "2026-11-20T19:30:00Z",
+        "cohort": asdict(CohortFilter(first_dose_from="2026-01", first_dose_to="2026-06")),
+        "disclosure": {"minimum": SMALLEST_CELL, "rule": RULE},
+        "flow": {"not_dosed": few, "dosed": 82, "with_baseline": 79},
+        "baseline": {"n": 78, "mean": 17.5, "sd": 4.0, "low": 16.5, "high": 18.5},
+        "time_points": [
+            {
+                "code": "week_4",
+                "from_days": 25.0,
+                "to_days": 31.0,
+                "due": 81,
+                "observed": 63,
+                "missed": 15,
+                "ended": few,
+                "not_yet_due": few,
+                "observed_rate": {"count": 62, "n": 77, "rate": 0.8052, "low": 0.7031, "high": 0.8783},
+                "judged": 60,
+                "total": {"n": 62, "mean": 9.5, "sd": 5.0, "low": 8.5, "high": 11.0},
+                "change": {"n": 61, "mean": -8.0, "sd": 5.5, "low": -9.5, "high": -6.5},
+                "effect": {"n": 59, "g": -1.9, "low": -2.4, "high": -1.45, "standardiser": "sd_before"},
+                "outcomes": [rule | {"of_observed": share, "of_treated": worst}],
+            }
+        ],
+        "durability": {
+            "rule": "first_form_without@1",
+            "persons": 44,
+            "lost": 25,
+            "median_days": 42.0,
+            "curve": [{"day": 35.0, "at_risk": 27, "survival": 0.72, "low": 0.55, "high": 0.83}],
+        },
+        "doses": [{"dose_number": 1, "window": "28d", "persons": 82, "change": few}],
+        "adverse_events": [{"term": "any", "persons": share, "doses": worst}],
+        "measures": [
+            {
+                "code": "cms159_style_remission",
+                "rate": share,
+                "unknown": few,
+                "source": _SOURCES["cms159_style"][0],
+                "differs": DIFFERS,
+            }
+        ],
+        "notes": list(NOTES),
+    }

@@ -1,0 +1,258 @@
+"""What became of a cohort: read whole, told in figures that no single person stands behind.
+
+Every question is written down with what became of it. The same question keeps its answer for a while: asked again it
+would bear other noise, or show who came in between. Researchers have a budget besides, and two cohorts a few persons
+apart are not both answered to them.
+"""
+
+import asyncio
+import json
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import func
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.audit import record_read
+from app.auth import Actor, Role
+from app.db import Database
+from app.errors import Fault, InvalidError, TooManyError
+from app.ids import new_id
+from app.privacy.budget import QUESTIONS, Answered, Refusal, decide, needed_difference
+from app.privacy.cells import SMALLEST_CELL
+from app.privacy.noise import canonical
+from app.schemas.cohort_answers import cohort_answer
+from app.schemas.cohorts import CohortAnswer
+from app.scoring.cohort_course import CohortFilter, Traits
+from app.scoring.default_rules import default_cut_point
+from app.scoring.model import Instrument
+from app.services.cohort_courses import ReadCohort, read_cohort
+from app.services.scored_assessments import known_instrument
+from app.tables import CohortQuestion
+
+PERIOD: Final = timedelta(days=30)  # of the budget, and for which researchers' answers stand; judgement
+STAFF_PERIOD: Final = timedelta(hours=1)  # same for those who may see the rows: one answer for figures and pictures
+
+
+@dataclass(frozen=True, slots=True)
+class CohortRequest:
+    instrument: str
+    only: CohortFilter
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A question as it is written down."""
+
+    instrument: Instrument
+    only: CohortFilter
+
+    @property
+    def text(self) -> str:
+        return canonical({"instrument": self.instrument.key} | asdict(self.only)).decode()
+
+    @property
+    def cohort(self) -> str:
+        """Whom it chooses. Severity is that of one instrument, all else is not."""
+        of = {} if self.only.severity is None else {"instrument": self.instrument.key}
+        return canonical(of | asdict(self.only)).decode()
+
+
+# Seconds of a processor and a connection of the pool: check-ins must not wait for several of these.
+_ONE_AT_A_TIME: Final = asyncio.Lock()
+
+
+async def get_outcomes(database: Database, actor: Actor, request: CohortRequest) -> CohortAnswer:
+    instrument = known_instrument(request.instrument, "query/instrument")
+    _refuse_nonsense(request.only, instrument)
+    question = _Question(instrument, request.only)
+    if answer := await _repeated(database, actor, question):
+        return answer
+    async with _ONE_AT_A_TIME:
+        return await _repeated(database, actor, question) or await _made(database, actor, question)
+
+
+async def _repeated(database: Database, actor: Actor, question: _Question) -> CohortAnswer | None:
+    now = datetime.now(UTC)
+    async with database.session(actor.clinic_id) as session:
+        kept = await _kept_answer(session, actor, question)
+        if kept is None or kept.asked_at <= now - _period(actor):
+            return None
+        await _write_down(session, actor, question, kept.key, kept.persons, now, decision="repeated")
+        return CohortAnswer.model_validate(kept.answer)
+
+
+async def _made(database: Database, actor: Actor, question: _Question) -> CohortAnswer:
+    only, instrument = question.only, question.instrument
+    async with _whole_clinic(database, actor) as connection:
+        found = await read_cohort(connection, actor.clinic_id, instrument, only, datetime.now(UTC))
+    # Before it is known whether it may be told: then nobody waits for it.
+    answer = await asyncio.to_thread(cohort_answer, instrument, only, found.record, question.text.encode())
+    return await _decided(database, actor, question, found, answer)
+
+
+def _whole_clinic(database: Database, actor: Actor) -> AbstractAsyncContextManager[asyncpg.Connection]:
+    """The one place where a researcher's question reads patients' rows: what leaves it are figures of cohorts alone.
+
+    The caller's permission has been checked by the route. A transaction of the researcher would see no row.
+    """
+    return database.connection(actor.clinic_id)
+
+
+async def _decided(
+    database: Database, actor: Actor, question: _Question, found: ReadCohort, answer: CohortAnswer
+) -> CohortAnswer:
+    """Decided and written down by one after the other in a clinic; a refusal is committed before it is told."""
+    people, now = len(found.record.courses), found.record.as_of
+    async with database.session(actor.clinic_id) as session:
+        await session.exec(select(func.pg_advisory_xact_lock(func.hashtextextended(f"cohort {actor.clinic_id}", 0))))
+        kept = await _kept_answer(session, actor, question)
+        key = await _key_of(session, actor, question) or secrets.token_bytes(32)
+        nearest = needed_difference(key, question.cohort.encode())
+        if kept and (kept.asked_at > now - _period(actor) or _is_near(actor, kept.persons, people, nearest)):
+            await _write_down(session, actor, question, key, people, now, decision="repeated")
+            return CohortAnswer.model_validate(kept.answer)
+        refusal, free_at = await _refusal(session, actor, question, found, nearest)
+        if refusal is None:
+            told = answer.model_dump(mode="json")
+            await _write_down(session, actor, question, key, people, now, decision="answered", answer=told)
+            return answer
+        await _write_down(session, actor, question, key, people, now, decision="refused", refusal=refusal.value)
+    if refusal is Refusal.BUDGET_SPENT:
+        raise TooManyError(_BUDGET_SPENT, max(1, int((free_at - now).total_seconds())))
+    raise InvalidError(_TOO_FEW, faults=(Fault("query", refusal.value, _TOO_FEW),))
+
+
+_BUDGET_SPENT: Final = (
+    f"A researcher may ask {QUESTIONS} different cohort questions in {PERIOD.days} days. Earlier questions are still "
+    "answered as before."
+)
+_TOO_FEW: Final = (
+    f"The cohort has fewer than {SMALLEST_CELL} persons, or differs by too few from one that was answered before. "
+    "Choose a wider cohort, or one that is further from earlier ones."
+)
+
+
+async def _refusal(
+    session: AsyncSession, actor: Actor, question: _Question, found: ReadCohort, nearest: int
+) -> tuple[Refusal | None, datetime]:
+    """Why not, and when the budget has room again. Whoever may see the rows has no budget and no neighbours."""
+    people, now = len(found.record.courses), found.record.as_of
+    if actor.role is not Role.RESEARCHER:
+        return (Refusal.TOO_FEW_PEOPLE if people < SMALLEST_CELL else None), now
+    asked = await _asked_at(session, actor, now - PERIOD)
+    answered = await _answered_to_researchers(session, actor, question, found.traits)
+    free_at = asked[-QUESTIONS] + PERIOD if len(asked) >= QUESTIONS else now
+    return decide(question.cohort.encode(), people, answered, len(asked), nearest, questions=QUESTIONS), free_at
+
+
+def _period(actor: Actor) -> timedelta:
+    return PERIOD if actor.role is Role.RESEARCHER else STAFF_PERIOD
+
+
+def _is_near(actor: Actor, before: int, now: int, nearest: int) -> bool:
+    """An old answer is kept on as long as the new one would show the few who came or went."""
+    return actor.role is Role.RESEARCHER and 0 < abs(now - before) < nearest
+
+
+async def _kept_answer(session: AsyncSession, actor: Actor, question: _Question) -> CohortQuestion | None:
+    mine = select(CohortQuestion).where(
+        CohortQuestion.clinic_id == actor.clinic_id,
+        col(CohortQuestion.research).is_(actor.role is Role.RESEARCHER),
+        CohortQuestion.question == question.text,
+        CohortQuestion.decision == "answered",
+    )
+    return (await session.exec(mine.order_by(col(CohortQuestion.asked_at).desc()).limit(1))).first()
+
+
+async def _key_of(session: AsyncSession, actor: Actor, question: _Question) -> bytes | None:
+    """Drawn once for each cohort, so that asking again draws no other distance."""
+    drawn = select(CohortQuestion.key).where(
+        CohortQuestion.clinic_id == actor.clinic_id, CohortQuestion.cohort == question.cohort
+    )
+    return (await session.exec(drawn.order_by(col(CohortQuestion.asked_at)).limit(1))).first()
+
+
+async def _asked_at(session: AsyncSession, actor: Actor, since: datetime) -> Sequence[datetime]:
+    """What counts against the budget: refused questions too, repeated ones not."""
+    asked = select(CohortQuestion.asked_at).where(
+        CohortQuestion.clinic_id == actor.clinic_id,
+        CohortQuestion.principal_id == actor.token_id,
+        CohortQuestion.decision != "repeated",
+        CohortQuestion.asked_at > since,
+    )
+    return (await session.exec(asked.order_by(col(CohortQuestion.asked_at)))).all()
+
+
+async def _answered_to_researchers(
+    session: AsyncSession, actor: Actor, question: _Question, traits: Counter[Traits]
+) -> list[Answered]:
+    """All cohorts told to any researcher of the clinic, with how many persons lie between each and the one asked for.
+
+    Cohorts by severity on another instrument are left out: its baselines were not read.
+    """
+    told = select(CohortQuestion.cohort).where(
+        CohortQuestion.clinic_id == actor.clinic_id,
+        col(CohortQuestion.research).is_(True),
+        CohortQuestion.decision == "answered",
+    )
+    found = []
+    for cohort in (await session.exec(told.distinct())).all():
+        conditions = json.loads(cohort)
+        if conditions.pop("instrument", question.instrument.key) == question.instrument.key:
+            other = CohortFilter(**conditions)
+            apart = sum(n for one, n in traits.items() if other.admits(one) != question.only.admits(one))
+            found.append(Answered(cohort.encode(), apart))
+    return found
+
+
+async def _write_down(
+    session: AsyncSession,
+    actor: Actor,
+    question: _Question,
+    key: bytes,
+    persons: int,
+    at: datetime,
+    **what: Any,
+) -> None:
+    row = CohortQuestion(
+        clinic_id=actor.clinic_id,
+        id=new_id(),
+        principal_id=actor.token_id,
+        research=actor.role is Role.RESEARCHER,
+        asked_at=at,
+        question=question.text,
+        cohort=question.cohort,
+        persons=persons,
+        key=key,
+        **({"refusal": None, "answer": None} | what),
+    )
+    session.add(row)
+    # Of nobody: whom a cohort is made of is not told, and would be everybody.
+    action = "cohort.refuse" if row.decision == "refused" else "cohort.read"
+    await record_read(session, actor, action, of=None, resource_id=row.id, asked=question.only)
+
+
+def _refuse_nonsense(only: CohortFilter, instrument: Instrument) -> None:
+    if only.first_dose_from and only.first_dose_to and only.first_dose_to < only.first_dose_from:
+        fault = Fault("query/first_dose_to", "ends_before_it_begins", "The last month lies before the first.")
+        raise InvalidError("The months are the wrong way round.", faults=(fault,))
+    if only.severity is not None and only.severity not in severity_groups(instrument):
+        groups = ", ".join(severity_groups(instrument)) or "none"
+        fault = Fault("query/severity", "unknown_severity", f"This instrument has: {groups}.")
+        raise InvalidError("The instrument has no such group of severity.", faults=(fault,))
+
+
+def severity_groups(instrument: Instrument) -> tuple[str, ...]:
+    """What baselines of this instrument can be grouped by."""
+    if instrument.bands:
+        return tuple(band.code for band in instrument.bands)
+    cut = default_cut_point(instrument)
+    return () if cut is None else (f"at:{cut.code}", f"not:{cut.code}")
