@@ -41,7 +41,8 @@ RETURNING id, attempts, known_at, request
 """
 _GIVE_UP: Final = """
 UPDATE release SET status = 'failed', failure = 'defect', ended_at = now()
-WHERE clinic_id = $1 AND status = 'building' AND leased_until < now() AND attempts >= $2 RETURNING id
+WHERE clinic_id = $1 AND status = 'building' AND leased_until < now() AND (attempts >= $2 OR expires_at <= now())
+RETURNING id
 """
 # Only what is still this attempt's: whoever was slower than its lease must not undo what came after it.
 _MINE: Final = "clinic_id = $1 AND id = $2 AND attempts = $3 AND status = 'building'"

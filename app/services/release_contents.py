@@ -1,7 +1,7 @@
 """What a release holds: who may be told of and how finely, the files, and the manifest that says what was done."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from tempfile import TemporaryFile
@@ -75,9 +75,13 @@ class Step:
 async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitStack) -> Built:
     """The same snapshot, time and names give the same bytes. Raises TooFewError."""
     willing = await consented(source.connection, source.ring, source.clinic_id, source.asked.recipient, source.known_at)
-    persons = [one async for some in _stepped(source.persons(willing), step) for one in some]
+    persons = []
+    async for some in source.persons(willing):
+        persons += some
+        await step.on()  # without a number: how many are in a cohort that is too small is told to nobody
     if len(persons) < source.asked.disclosure.k:
         raise TooFewError("too_few_people")
+    await step.on(persons=len(persons))
     columns = columns_asked(source.asked)
     told = await asyncio.to_thread(_told, source.asked, columns, persons)
     kept = [(one, key) for one, key in zip(persons, told.keys, strict=True) if key is not None]
@@ -97,12 +101,6 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
     }
     facts = _documents(source, files, manifest, files.close(), keys)
     return Built(manifest | {"files": [asdict(one) for one in facts]}, names, files.open)
-
-
-async def _stepped(parts: AsyncIterator[list[Person]], step: Step) -> AsyncIterator[list[Person]]:
-    async for some in parts:
-        await step.on(persons=len(some))
-        yield some
 
 
 # --- What may be told -------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from app.auth import Role
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.schemas.releases import ReleaseCreate
-from app.services import release_builds, release_contents
+from app.services import release_builds, release_contents, release_downloads
 from app.services.release_records import Source
 from app.services.releases import end_releases
 from app.tables import Clinic
@@ -53,7 +53,9 @@ async def send(api: Api, method: str, address: str, body: Any = None, **headers:
     return found
 
 
-async def treat(admin: Api, number: int, *, consent: bool = True, medicine: str = "ketamine_racemic") -> str:
+async def treat(
+    admin: Api, number: int, *, consent: bool = True, medicine: str = "ketamine_racemic", route: str = "intravenous"
+) -> str:
     """One patient with a dose and three forms; every second one recovers."""
     born = f"{1960 + number % 2}-05-01"
     patient = (await send(admin, "POST", "/v1/patients", {"date_of_birth": born}))["id"]
@@ -62,7 +64,7 @@ async def treat(admin: Api, number: int, *, consent: bool = True, medicine: str 
     episode = (await send(admin, "POST", f"/v1/patients/{patient}/episodes", opened))["id"]
     dose = {
         "kind": "dosing", "status": "done", "scheduled_at": start.isoformat(), "started_at": start.isoformat(),
-        "medicine": medicine, "route": "intravenous", "dose_mg": 35,
+        "medicine": medicine, "route": route, "dose_mg": 35,
     }  # fmt: skip
     await send(admin, "POST", f"/v1/episodes/{episode}/treatment-sessions", dose)
     late = [0] * 9 if number % 2 else [2] * 9
@@ -289,7 +291,8 @@ async def test_the_notice_of_part_two_goes_with_it(
 async def test_too_small_a_cohort_is_not_built(
     researcher: Api, admin: Api, database: Database, cohort: dict[str, str]
 ) -> None:
-    """Nobody and ten are refused in the same words."""
+    """Nobody and ten are refused in the same words, and progress tells none of the two."""
+    await treat(admin, 2, route="oral")
     release = await built(researcher, admin, database, cohort=cohort)
     assert (release["status"], release["failure"], release["manifest"]) == ("failed", "too_few_people", None)
     assert release["progress"]["persons_read"] == 0
@@ -432,3 +435,50 @@ async def test_two_workers_build_one_release_once(researcher: Api, admin: Api, d
     done = await asyncio.gather(*(release_builds.build_next(database, admin.clinic_id) for _ in range(4)))
     assert sum(done) == 1
     assert (await send(researcher, "GET", f"/v1/releases/{release['id']}"))["progress"]["attempts"] == 1
+
+
+async def test_what_fails_every_time_comes_to_an_end(researcher: Api, admin: Api, database: Database) -> None:
+    """As after the last worker that died of it."""
+    release = await ask(researcher)
+    await approve(admin, release)
+    async with database.connection(admin.clinic_id) as connection:
+        await connection.execute(
+            "UPDATE release SET status = 'building', attempts = $2, leased_until = now() WHERE id = $1",
+            UUID(release["id"]),
+            release_builds.MAX_ATTEMPTS,
+        )
+    assert await release_builds.build_next(database, admin.clinic_id) == 0
+    now = await send(researcher, "GET", f"/v1/releases/{release['id']}")
+    assert (now["status"], now["failure"]) == ("failed", "defect")
+
+
+async def test_who_is_slower_than_the_lease_changes_nothing(
+    researcher: Api, admin: Api, database: Database, patients: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Revoked while it was read: nothing is stored, and it stays revoked."""
+    release = await ask(researcher)
+    await approve(admin, release)
+    genuine = release_contents.build
+
+    async def revoked_meanwhile(*arguments: Any) -> release_contents.Built:
+        made = await genuine(*arguments)
+        await send(researcher, "POST", f"/v1/releases/{release['id']}/revocation")
+        return made
+
+    monkeypatch.setattr(release_builds, "build", revoked_meanwhile)
+    await release_builds.build_next(database, admin.clinic_id)
+    assert (await send(researcher, "GET", f"/v1/releases/{release['id']}"))["status"] == "revoked"
+    assert await held(database, release, admin.clinic_id) == [0, 0, 0]
+    assert patients
+
+
+async def test_who_leaves_a_download_holds_no_connection(
+    researcher: Api, admin: Api, database: Database, patients: list[str]
+) -> None:
+    """Between two pieces, too."""
+    release = await built(researcher, admin, database)
+    pieces = await release_downloads.open_file(database, admin.clinic_id, UUID(release["id"]), "scores.csv")
+    assert await anext(pieces)
+    assert database._pool is not None
+    assert database._pool.get_idle_size() == database._pool.get_size()
+    assert patients
