@@ -63,7 +63,7 @@ async def _fetch(
     """Under another name until it is whole."""
     path = out / f"{file['name']}.part"
     with path.open("wb") as target:
-        async for piece in await release_downloads.open_file(database, row.clinic_id, row.id, file["name"]):
+        async for piece in await release_downloads.open_file(database, row.clinic_id, row.id, file):
             target.write(piece)
             told(len(piece))
     if _digest(path) != file["sha256"]:

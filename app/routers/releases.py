@@ -98,7 +98,7 @@ async def download_release_file(
     releases.refuse_ended(row, datetime.now(UTC))
     file = release_downloads.get_file(row, name)
     await releases.refuse_without_consent(database, row)
-    chunks = await release_downloads.open_file(database, row.clinic_id, row.id, name)
+    chunks = await release_downloads.open_file(database, row.clinic_id, row.id, file)
     await record_read(session, actor, "release_file.read", of=None, resource_id=row.id, rows=file["rows"] or 0)
     headers = {
         "ETag": f'"{file["sha256"]}"',

@@ -1,6 +1,7 @@
 """Files of releases: kept in the database in pieces, under the release's own key."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
@@ -30,26 +31,33 @@ def get_file(row: Release, name: str) -> dict[str, Any]:
     raise NotFoundError("There is no such file. Once a release is ready its manifest names them.")
 
 
-async def open_file(database: Database, clinic_id: UUID, release_id: UUID, name: str) -> AsyncIterator[bytes]:
-    """The pieces, each read in a transaction of its own: who reads slowly, or leaves, holds no connection."""
+async def open_file(
+    database: Database, clinic_id: UUID, release_id: UUID, file: Mapping[str, Any]
+) -> AsyncIterator[bytes]:
+    """The pieces, each read in a transaction of its own: who reads slowly, or leaves, holds no connection.
+
+    The first is read here, so that a database that is away is told as such and not as an answer that breaks off.
+    """
     async with database.connection(clinic_id) as connection:
         keys = await find_keys(connection, database.keys, clinic_id, [release_id])
     if release_id not in keys:
         raise NotFoundError("There is no such file any more.")
-    return _pieces(database, keys[release_id], clinic_id, release_id, name)
+    read = partial(_piece, database, keys[release_id], clinic_id, release_id, file["name"])
+    return _pieces(read, await read(0), -(-file["bytes"] // CHUNK_BYTES))
 
 
-async def _pieces(
-    database: Database, key: DataKey, clinic_id: UUID, release_id: UUID, name: str
-) -> AsyncIterator[bytes]:
-    number = 0
-    while True:
-        async with database.connection(clinic_id) as connection:
-            sealed = await connection.fetchval(_CHUNK, clinic_id, release_id, name, number)
-        if sealed is None:
-            return
-        yield key.open(sealed, _home(clinic_id, release_id, name, number))
-        number += 1
+async def _piece(database: Database, key: DataKey, clinic_id: UUID, release_id: UUID, name: str, number: int) -> bytes:
+    async with database.connection(clinic_id) as connection:
+        sealed = await connection.fetchval(_CHUNK, clinic_id, release_id, name, number)
+    if sealed is None:
+        raise NotFoundError("There is no such file any more.")
+    return key.open(sealed, _home(clinic_id, release_id, name, number))
+
+
+async def _pieces(read: Callable[[int], Awaitable[bytes]], first: bytes, count: int) -> AsyncIterator[bytes]:
+    yield first
+    for number in range(1, count):
+        yield await read(number)
 
 
 async def store_file(

@@ -477,7 +477,8 @@ async def test_who_leaves_a_download_holds_no_connection(
 ) -> None:
     """Between two pieces, too."""
     release = await built(researcher, admin, database)
-    pieces = await release_downloads.open_file(database, admin.clinic_id, UUID(release["id"]), "scores.csv")
+    (file,) = [one for one in release["manifest"]["files"] if one["name"] == "scores.csv"]
+    pieces = await release_downloads.open_file(database, admin.clinic_id, UUID(release["id"]), file)
     assert await anext(pieces)
     assert database._pool is not None
     assert database._pool.get_idle_size() == database._pool.get_size()

@@ -53,7 +53,7 @@ OF_THE_SYSTEM = {
     ("services/release_builds.py", "_store"),
     ("services/releases.py", "refuse_without_consent"),
     ("services/release_downloads.py", "open_file"),
-    ("services/release_downloads.py", "_pieces"),
+    ("services/release_downloads.py", "_piece"),
     # What waits for the worker, as numbers.
     ("services/worker_lag.py", "_lag_of"),
     # The command line, whose user is known to the machine.
