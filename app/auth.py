@@ -106,12 +106,16 @@ class Permission(StrEnum):
     READ_CONSENTS = "consents:read"
     WRITE_CONSENTS = "consents:write"
     WITHDRAW_CONSENTS = "consents:withdraw"
+    READ_RELEASES = "releases:read"
+    REQUEST_RELEASES = "releases:request"
+    DECIDE_RELEASES = "releases:decide"
 
 
 _CARE: Final = frozenset({Role.ADMIN, Role.CLINICIAN, Role.SERVICE})
 SEES_PATIENTS: Final = _CARE  # all other roles see one, or none
 _STAFF: Final = frozenset({Role.ADMIN, Role.CLINICIAN})
 _ADMIN: Final = frozenset({Role.ADMIN})
+_RESEARCH: Final = frozenset({Role.ADMIN, Role.RESEARCHER})
 _CARE_AND_SELF: Final = _CARE | {Role.PATIENT}
 ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.READ_INSTRUMENTS: frozenset(TOKEN_ROLES),
@@ -158,6 +162,9 @@ ROLES_ALLOWED: Final[dict[Permission, frozenset[Role]]] = {
     Permission.READ_CONSENTS: _STAFF | {Role.PATIENT},
     Permission.WRITE_CONSENTS: _STAFF,
     Permission.WITHDRAW_CONSENTS: _STAFF | {Role.PATIENT},
+    Permission.READ_RELEASES: _RESEARCH,
+    Permission.REQUEST_RELEASES: _RESEARCH,
+    Permission.DECIDE_RELEASES: _ADMIN,
 }
 
 

@@ -33,6 +33,7 @@ from app.cli_database import (
     with_open_database,
 )
 from app.cli_erasures import erasures_cli
+from app.cli_export import export
 from app.cli_import import import_forms
 from app.cli_keys import keys_cli
 from app.cli_worker import work, worker_beside
@@ -66,6 +67,7 @@ cli.add_typer(audit_cli, name="audit")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(erasures_cli, name="erasures")
 cli.command("import")(import_forms)
+cli.command("export")(export)
 cli.command("caseload")(show_caseload)
 cli.command("due")(show_due)
 cli.command("alerts")(show_alerts)

@@ -117,6 +117,18 @@ class Database:
                 raise
             await connection.execute("COMMIT")
 
+    @asynccontextmanager
+    async def snapshot(self, whom: Whom, most_seconds: int) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction that only reads, and sees the database as it stood at its beginning however long it takes."""
+        async with (
+            self._bare_connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            limits = ("statement_timeout", "idle_in_transaction_session_timeout")
+            longer = (f"SET LOCAL {name} = '{most_seconds}s'" for name in limits)
+            await connection.execute("; ".join([*_binding(whom), *longer]))
+            yield connection
+
     async def clinic_ids(self) -> list[UUID]:
         """All of them, oldest first: for the worker, who works for one after the other."""
         async with self._bare_connection() as connection, connection.transaction():

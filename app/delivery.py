@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -18,6 +18,8 @@ from app.issuer_client import IssuerClient
 from app.logs import trouble
 from app.services.audit_chain import Sealer
 from app.services.deliveries import Claim, Outcome, claim_next, record_outcome
+from app.services.release_builds import build_next
+from app.services.releases import end_releases
 from app.services.reminders import Rederive, find_patients_with_misses, remind, settle_misses
 from app.services.upkeep import keep_up
 from app.webhook_client import WebhookClient
@@ -42,6 +44,7 @@ class Worker:
     stop: asyncio.Event
     ledger: LedgerKeeper | None = None  # none: erasures are kept in the database alone
     issuer: IssuerClient | None = None
+    builds: dict[UUID, asyncio.Task[int]] = field(default_factory=dict)  # of releases, one of each clinic
 
     async def run(self, interval_seconds: float) -> None:
         """Rounds until told to stop, without a pause while there is something to do."""
@@ -49,11 +52,19 @@ class Worker:
             done = await self.round()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), 0 if done else interval_seconds)
+        await self._end_builds()
 
     async def run_once(self) -> None:
         """Until nothing is left that could be done now."""
-        while not self.stop.is_set() and await self.round():
+        while not self.stop.is_set() and (await self.round() or sum(await asyncio.gather(*self.builds.values()))):
             pass
+        await self._end_builds()
+
+    async def _end_builds(self) -> None:
+        """What is not ready is begun anew by whoever comes next."""
+        for task in self.builds.values():
+            task.cancel()
+        await asyncio.gather(*self.builds.values(), return_exceptions=True)
 
     async def round(self) -> int:
         """One turn of every clinic. Returns how much was done; trouble is logged and waits for the next round."""
@@ -89,8 +100,10 @@ class _Turn:
 
     async def take(self) -> int:
         done = [
-            await _tried(part) for part in (self._seal, self._keep_ledger, self._keep_up, self._remind, self._sweep)
+            await _tried(part)
+            for part in (self._seal, self._keep_ledger, self._keep_up, self._remind, self._sweep, self._end)
         ]
+        self._build()
         return sum(done) + await self._deliver()
 
     async def _seal(self) -> int:
@@ -105,6 +118,16 @@ class _Turn:
 
     async def _remind(self) -> int:
         return await remind(self._worker.database, self._clinic_id, datetime.now(UTC))
+
+    async def _end(self) -> int:
+        return await end_releases(self._worker.database, self._clinic_id)
+
+    def _build(self) -> None:
+        """Beside the rounds: it may take minutes, and nobody's reminder shall wait for it."""
+        running = self._worker.builds.get(self._clinic_id)
+        if running is None or running.done():
+            database, clinic_id = self._worker.database, self._clinic_id
+            self._worker.builds[clinic_id] = asyncio.create_task(_tried(lambda: build_next(database, clinic_id)))
 
     async def _sweep(self) -> int:
         now, database = datetime.now(UTC), self._worker.database

@@ -9,6 +9,7 @@ AppError
 ├── UnauthenticatedError       no caller, or none we know
 ├── ForbiddenError             a caller whose role may never do this
 ├── NotFoundError              absent, or another clinic's: nobody can tell which
+├── GoneError                  it was here and has ended for good
 ├── ConflictError              it contradicts what is stored
 ├── PreconditionRequiredError  a change that does not say which version it is based on
 ├── StaleError                 a change based on a version that is no longer the newest
@@ -67,6 +68,10 @@ class ForbiddenError(AppError):
 
 
 class NotFoundError(AppError):
+    pass
+
+
+class GoneError(AppError):
     pass
 
 

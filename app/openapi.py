@@ -42,6 +42,8 @@ TAGS: Final = {
     "care teams": "Patients that are hidden from clinicians of other care teams, and who saw them in an emergency.",
     "consents": "What patients have consented to, to whom and until when, and the flag of 42 CFR Part 2. "
     "What is not on record is no consent.",
+    "releases": "De-identified research data sets: asked for, approved by somebody else, built, and forgotten in time. "
+    "De-identified, not anonymous.",
     "erasure": "People who are gone for good, and the certificates that say so.",
     "audit": "Who did what to which, in rows that are only ever added and are chained by hashes.",
     "health": "Is the process alive, and can it serve? No token, no patient data.",
@@ -54,6 +56,7 @@ WHERE: Final[Mapping[problems.Kind, str]] = {
     problems.FORBIDDEN: "secured",
     problems.NOT_FOUND: "reference",
     problems.CONFLICT: "write",
+    problems.GONE: "file",
     problems.TOO_LARGE: "body",
     problems.UNSUPPORTED: "body",
     problems.INVALID: "input",
@@ -180,6 +183,7 @@ def _facts(operation: Mapping[str, Any], route: APIRoute, schemas: Mapping[str, 
             "body": "requestBody" in operation,
             "input": bool(parameters) or "requestBody" in operation,
             "reference": bool(route.param_convertors) or any(name.endswith("_id") for name in fields),
+            "file": any(parameter["name"] == "name" and parameter["in"] == "path" for parameter in parameters),
             "write": any(parameter["name"] == "Idempotency-Key" for parameter in parameters),
             "change": any(parameter["name"] == "If-Match" for parameter in parameters),
         }.items()

@@ -75,6 +75,14 @@ CONFLICT = Kind(
     "Read what is stored, then decide.",
     "The content is sound by itself, but something already stored excludes it.",
 )
+GONE = Kind(
+    "gone",
+    410,
+    "It has ended",
+    "Ask for a new one; what has ended does not come back.",
+    "What the address names was here and is no more: a release has expired, was revoked, or somebody in it has "
+    "withdrawn.",
+)
 STALE = Kind(
     "stale",
     412,
@@ -148,6 +156,7 @@ CATALOGUE: Final[Mapping[type[AppError], Kind]] = {
     errors.ForbiddenError: FORBIDDEN,
     errors.NotFoundError: NOT_FOUND,
     errors.ConflictError: CONFLICT,
+    errors.GoneError: GONE,
     errors.TooLargeError: TOO_LARGE,
     errors.UnsupportedFormatError: UNSUPPORTED,
     errors.InvalidError: INVALID,

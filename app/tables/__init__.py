@@ -12,6 +12,7 @@ from app.tables.erasures import Erasure
 from app.tables.identity import Enrolment, IssuerKeySet, Principal, RefreshToken
 from app.tables.patients import CheckInLink, Patient, PatientTimeZone
 from app.tables.rates import RequestRate
+from app.tables.releases import Release, ReleaseChunk, ReleasePerson
 from app.tables.research import CohortQuestion
 from app.tables.schedules import ExpectedCheckIn, Schedule
 from app.tables.trail import AuditEvent, AuditLink, AuditSubject, IdempotencyKey
@@ -60,6 +61,9 @@ __all__ = [
     "PatientTimeZone",
     "Principal",
     "RefreshToken",
+    "Release",
+    "ReleaseChunk",
+    "ReleasePerson",
     "RequestRate",
     "Schedule",
     "Sealed",

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +17,10 @@ from app.auth import Role
 from app.db import Database
 from app.ids import new_id
 from app.privacy.cells import SMALLEST_CELL
+from app.schemas.releases import ReleaseAnswer
 from app.services import clinics
+from app.services.data_keys import get_key
+from app.services.release_downloads import store_file
 from tests.cohort_clinic import Invented, settle
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -108,6 +113,12 @@ SCHEDULE: dict[str, Any] = {
         },
     ],
     "quiet_hours": {"from": "21:00", "until": "08:00"},
+}
+RELEASE: dict[str, Any] = {
+    "purpose": "Durability of response after the first course",
+    "recipient": "University of Example",
+    "tier": "safe_harbor",
+    "instruments": ["phq-9"],
 }
 WEBHOOK: dict[str, Any] = {"url": "https://93.184.215.14/hook", "events": [], "label": "pager"}
 
@@ -212,13 +223,43 @@ async def _furnish_clinic(estate: Estate) -> None:
             f"https://login.{name}.example",
             f"{name}-somebody",
         )
+    await _make_releases(estate)
     things["webhook"] = (await _send(estate, "POST", "/v1/webhooks", WEBHOOK | {"label": name}))["id"]
+
+
+SHARED = ("checklist", "threshold", "webhook", "erasure", "principal", "release", "ready_release")
+
+
+async def _make_releases(estate: Estate) -> None:
+    """One that waits, and one that is ready: of nobody, for a cohort that may be told has more people than this."""
+    for kind in ("release", "ready_release"):
+        asked = RELEASE | {"purpose": f"{estate.name} outcomes"}
+        answer = await estate.http[Role.RESEARCHER].post("/v1/releases", json=asked)
+        assert answer.status_code == 201, answer.text
+        estate.things[kind] = answer.json()["id"]
+    id_, file = UUID(estate.things["ready_release"]), BytesIO(b"patient,total\r\n")
+    facts = {"name": "assessments.csv", "bytes": 15, "sha256": sha256(file.getvalue()).hexdigest(), "rows": 1}
+    manifest = json.dumps(release_example()["manifest"] | {"persons_out": 0, "files": [facts]})
+    async with estate.database.connection(estate.clinic_id) as connection:
+        await connection.execute(
+            "UPDATE release SET status = 'ready', manifest = $3 WHERE clinic_id = $1 AND id = $2",
+            estate.clinic_id,
+            id_,
+            manifest,
+        )
+        key = await get_key(connection, estate.database.keys, estate.clinic_id, id_)
+        await store_file(connection, key, estate.clinic_id, id_, "assessments.csv", file)
+
+
+def release_example() -> dict[str, Any]:
+    found: dict[str, Any] = ReleaseAnswer.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
+    return found
 
 
 async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
     name, shared = estate.name, estate.things
     number = 1 if things is estate.things else 2
-    things |= {kind: shared[kind] for kind in ("checklist", "threshold", "webhook", "erasure", "principal")}
+    things |= {kind: shared[kind] for kind in SHARED}
     patient = (await _send(estate, "POST", "/v1/patients", {"external_ref": f"{name}-chart-{number}"}))["id"]
     await _send(estate, "PATCH", f"/v1/patients/{patient}", {"reason": name, "time_zone": "Europe/Lisbon"})
     episode = (await _send(estate, "POST", f"/v1/patients/{patient}/episodes", EPISODE | {"label": name}))["id"]

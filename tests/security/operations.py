@@ -18,6 +18,7 @@ from tests.security.estate import (
     CONSENT,
     EPISODE,
     OBSERVATION,
+    RELEASE,
     SCHEDULE,
     SCREEN,
     SESSION,
@@ -53,6 +54,7 @@ NAMED: Final = {
     "access_id": "emergency_access",
     "consent_id": "consent",
     "erasure_id": "erasure",
+    "release_id": "release",
 }
 
 
@@ -138,6 +140,9 @@ SOUND: Final[dict[str, Sound]] = {
     "list_thresholds": Sound(),
     "get_threshold": Sound(),
     "list_threshold_versions": Sound(),
+    "list_releases": Sound(),
+    "get_release": Sound(),
+    "download_release_file": Sound(reference="assessments.csv", named={"release_id": "ready_release"}),
     "list_webhooks": Sound(),
     "get_webhook": Sound(),
     "list_webhook_deliveries": Sound(),
@@ -194,6 +199,9 @@ SOUND: Final[dict[str, Sound]] = {
     ),
     "create_threshold": Sound(THRESHOLD | {"code": "reliable_change_9_ours"}),
     "retire_threshold": Sound(_WHY),
+    "request_release": Sound(RELEASE),
+    "decide_release": Sound({"decision": "approved", "note": "agreement seen"}),
+    "revoke_release": Sound(named={"release_id": "ready_release"}),
     "create_webhook": Sound(WEBHOOK),
     "rotate_webhook_secret": Sound(),
     "disable_webhook": Sound(),
@@ -277,7 +285,7 @@ class Operation:
             is_swapped = swap is not None and (swap.place, swap.kind) == (place, kind) and swap.name in {name, ""}
             return by if is_swapped else things[kind]
 
-        path = self.path.replace("{reference}", self.sound.reference)
+        path = self.path.replace("{reference}", self.sound.reference).replace("{name}", self.sound.reference)
         for name in self.parameters("path"):
             if name in NAMED:
                 path = path.replace("{" + name + "}", named("path", name, self.kind_of(name)))

@@ -44,6 +44,16 @@ OF_THE_SYSTEM = {
     ("delivery.py", "_claim"),
     ("delivery.py", "_record"),
     ("erasure_file.py", "take_turn"),
+    ("services/releases.py", "end_releases"),
+    # Releases are made of patients whom who asked for them may not see.
+    ("services/release_builds.py", "build_next"),
+    ("services/release_builds.py", "_built"),
+    ("services/release_builds.py", "_tell_step"),
+    ("services/release_builds.py", "_fail"),
+    ("services/release_builds.py", "_store"),
+    ("services/releases.py", "refuse_without_consent"),
+    ("services/release_downloads.py", "open_file"),
+    ("services/release_downloads.py", "_piece"),
     # What waits for the worker, as numbers.
     ("services/worker_lag.py", "_lag_of"),
     # The command line, whose user is known to the machine.
@@ -95,4 +105,4 @@ def own_calls(function: ast.AST) -> Iterator[ast.Call]:
 
 
 def is_database(opening: ast.Attribute) -> bool:
-    return opening.attr in {"session", "connection", "locked"} and "database" in ast.unparse(opening.value)
+    return opening.attr in {"session", "connection", "locked", "snapshot"} and "database" in ast.unparse(opening.value)

@@ -26,16 +26,15 @@ ERASED: Final = {
     "adverse_event", "alert", "alert_event", "api_token", "assessment", "care_team", "check_in_link", "consent",
     "data_key", "delivery", "emergency_access", "enrolment", "episode", "expected_check_in", "idempotency_key",
     "notification", "observation", "part_two", "patient", "patient_time_zone", "refresh_token", "schedule",
-    "standing", "suitability_screen", "treatment_session",
+    "standing", "suitability_screen", "treatment_session", "release_person",
 }  # fmt: skip
 OPAQUE: Final = {"audit_event", "audit_subject", "erasure"}  # name the person by an id that leads nowhere
 OF_NOBODY: Final = {
     "audit_link", "clinic", "clinic_rules", "cohort_question", "derivation", "issuer_key_set", "principal",
-    "request_rate", "suitability_checklist", "threshold", "webhook",
+    "release", "release_chunk", "request_rate", "suitability_checklist", "threshold", "webhook",
 }  # fmt: skip
-# Secrets; of somebody who is gone; hashes.
-# Secrets; of somebody who is gone; hashes of what is in other parts.
-NOT_IN_EVERYTHING: Final = {"data_key", "erasure", "idempotency_key", "refresh_token"}
+# Secrets; of somebody who is gone; hashes of what is in other parts; a link that would undo a release.
+NOT_IN_EVERYTHING: Final = {"data_key", "erasure", "idempotency_key", "refresh_token", "release_person"}
 ERASE: Final = "SELECT erase_patient($1, $2, now(), $3, 'patient_request', NULL)"
 
 
@@ -95,6 +94,10 @@ async def write_all_over(estate: Estate) -> None:
         answer = await estate.http[Role.ADMIN].request(method, address, json=sent, headers=headers)
         assert answer.is_success, (method, address, answer.text)
     await open_in_an_emergency(estate, patient)
+    async with estate.database.connection(estate.clinic_id) as connection:  # as if they were in the one that is ready
+        release = UUID(things["ready_release"])
+        values = (estate.clinic_id, release, UUID(patient), b"sealed")
+        await connection.execute("INSERT INTO release_person VALUES ($1, $2, $3, $4)", *values)
 
 
 async def open_in_an_emergency(estate: Estate, patient: str) -> None:
@@ -321,7 +324,7 @@ async def test_nothing_else_deletes(address: PostgresAddress) -> None:
     assert {row["relname"] for row in deletable} == {"expected_check_in", "standing", "request_rate", "refresh_token"}
     assert (made["prosecdef"], made["proconfig"]) == (True, ["search_path=pg_catalog, pg_temp"])
     assert (made["owner"], made["ours"], made["everybodys"]) == (address.owner, True, False)
-    assert [row["proname"] for row in definers] == ["erase_patient"]
+    assert {row["proname"] for row in definers} == {"erase_patient", "forget_release"}  # what has ended; tests/api
     assert writes is False
 
 

@@ -32,6 +32,7 @@ WITHOUT_TEXT = {
     "open_emergency_access",  # has a text, and is stored once: the next attempt is told that it is open
     "withdraw_consent",
     "create_enrolment",
+    "decide_release",  # as well: it is decided once
 }
 DEVICES = {Role.CODE, Role.REFRESH}
 JSON = {"Content-Type": "application/json"}

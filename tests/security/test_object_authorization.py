@@ -24,7 +24,8 @@ BOUND = (Role.PATIENT, Role.LINK)  # who stands for one patient
 MAY_ALSO: dict[Role, set[str]] = {
     Role.RESEARCHER: {
         "list_instruments", "get_instrument_by_reference", "score_without_storing", "get_cohort_outcomes",
-        "get_cohort_picture",
+        "get_cohort_picture", "request_release", "list_releases", "get_release", "download_release_file",
+        "revoke_release",
     },
     Role.LINK: {"get_check_in", "answer_check_in"},
     Role.CODE: {"redeem_enrolment"},
@@ -37,13 +38,14 @@ MAY_ALSO: dict[Role, set[str]] = {
     },
 }  # fmt: skip
 BY_OTHER_BEARERS_ALONE = MAY_ALSO[Role.LINK] | MAY_ALSO[Role.CODE] | MAY_ALSO[Role.REFRESH]
+BY_RESEARCH = {"request_release", "list_releases", "get_release", "download_release_file", "revoke_release"}
 BY_ADMIN_ALONE = {
     "amend_clinic_rules", "create_suitability_checklist", "amend_suitability_checklist", "create_threshold",
     "retire_threshold", "create_webhook", "list_webhooks", "get_webhook", "rotate_webhook_secret", "disable_webhook",
     "enable_webhook", "list_webhook_deliveries", "retry_webhook_delivery", "list_audit_events", "put_care_team",
     "get_care_team", "list_care_team_versions", "erase_patient", "list_erasures", "get_erasure", "create_token",
-    "list_tokens", "get_token", "revoke_token", "get_principal",
-}  # fmt: skip
+    "list_tokens", "get_token", "revoke_token", "get_principal", "decide_release",
+} | BY_RESEARCH  # fmt: skip
 BY_CLINICIANS_ALONE = {"open_emergency_access"}
 BY_PERSONS_ALONE = {
     "amend_assessment", "void_assessment", "acknowledge_alert", "resolve_alert", "list_accesses", "list_consents",

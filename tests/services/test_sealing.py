@@ -130,7 +130,7 @@ def test_no_plain_text_reaches_a_sealed_column() -> None:
 PLAIN = {
     "alert", "api_token", "clinic", "clinic_rules", "delivery", "expected_check_in", "standing", "threshold",
     "suitability_checklist", "notification", "request_rate", "idempotency_key", "audit_event", "erasure", "principal",
-    "issuer_key_set", "enrolment", "cohort_question",
+    "issuer_key_set", "enrolment", "cohort_question", "release", "release_chunk",
 }  # fmt: skip
 CODES = {
     "adverse_event": {"term", "severity"},

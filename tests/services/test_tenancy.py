@@ -28,6 +28,7 @@ OF_NOBODY = {
     "audit_link",  # places and hashes
     "idempotency_key",  # ids behind keys of the caller's own
     "request_rate",  # numbers
+    *("release", "release_chunk"),  # what was asked; files under a key that goes with them
     *("principal", "issuer_key_set"),  # of the staff, and of whoever vouches for them
     "cohort_question",  # conditions and told figures; who belongs to a cohort is nowhere kept
 }

@@ -1,0 +1,290 @@
+"""What a release holds: who may be told of and how finely, the files, and the manifest that says what was done."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, Final, cast
+from uuid import UUID
+
+from app.privacy.classes import distinct_l, equal_distance, equivalence_classes, group_sizes, risk, t_closeness
+from app.privacy.columns import Column, Role, Tier, only_declared
+from app.privacy.generalise import Generalised, generalise
+from app.privacy.ladders import LADDERS
+from app.privacy.part_two import notice
+from app.privacy.uniqueness import two_totals_sizes, week_pattern_sizes
+from app.release_files import shapes
+from app.release_files.dictionary import dictionary_csv, dictionary_markdown, instruments_json
+from app.release_files.model import FileFacts, Format, Row, TableShape
+from app.release_files.package import ReleaseFacts, datapackage, document
+from app.release_files.package import manifest as package_manifest
+from app.release_files.writers import file_name, open_writer, write_document
+from app.schemas.releases import ReleaseCreate
+from app.services.release_records import Cells, Person, Source
+from app.services.releases import columns_asked, consented
+from app.services.scored_assessments import known_instrument
+
+VERSION: Final = "0.1.0"  # of this program, as its document says it
+WORDS: Final = "de-identified, not anonymous"
+BEAT_SECONDS: Final = 15
+_LADDERS: Final = {ladder.name: ladder for ladder in LADDERS}
+Names = dict[UUID, str]
+DrawNames = Callable[[Sequence[UUID]], Names]
+_RULES_VERSION: Final = "SELECT coalesce(max(version), 1) FROM clinic_rules WHERE clinic_id = $1 AND recorded_at <= $2"
+
+
+class TooFewError(Exception):
+    """Nobody may be told of; the word says why."""
+
+
+class LostError(Exception):
+    """The lease ran out, or the release was revoked meanwhile."""
+
+
+@dataclass(slots=True)
+class Built:
+    """Files, the map, and what is to be said of them."""
+
+    manifest: dict[str, Any]
+    names: Names
+    files: dict[str, BinaryIO]
+
+
+@dataclass(slots=True)
+class Step:
+    """How far it is; told now and then, which also renews the lease."""
+
+    tell: Callable[[int, int], Any]
+    persons: int = 0
+    rows: int = 0
+
+    async def on(self, persons: int = 0, rows: int = 0) -> None:
+        self.persons += persons
+        self.rows += rows
+        await self.tell(self.persons, self.rows)
+
+    async def beat(self) -> None:
+        """While something is computed for long. That the lease is lost shows at the next step."""
+        with suppress(LostError):
+            while True:
+                await asyncio.sleep(BEAT_SECONDS)
+                await self.on()
+
+
+async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitStack) -> Built:
+    """The same snapshot, time and names give the same bytes. Raises TooFewError."""
+    willing = await consented(source.connection, source.ring, source.clinic_id, source.asked.recipient, source.known_at)
+    persons = []
+    async for some in source.persons(willing):
+        persons += some
+        await step.on()  # without a number: how many are in a cohort that is too small is told to nobody
+    if len(persons) < source.asked.disclosure.k:
+        raise TooFewError("too_few_people")
+    await step.on(persons=len(persons))
+    columns = columns_asked(source.asked)
+    told = await asyncio.to_thread(_told, source.asked, columns, persons)
+    kept = [(one, key) for one, key in zip(persons, told.keys, strict=True) if key is not None]
+    if len(kept) < source.asked.disclosure.k:
+        raise TooFewError("nobody_can_be_hidden")
+    names = draw([one.id for one, _ in kept])
+    keys = sorted({key for one, _ in kept for key in one.instruments})
+    files = _Files(source.asked, columns, keys, stack)
+    await _write(source, files, kept, names, step)
+    manifest = await asyncio.to_thread(_manifest, columns, told, kept)
+    applies = await source.needs_part_two_notice([one.id for one, _ in kept])
+    rules = await source.connection.fetchval(_RULES_VERSION, source.clinic_id, source.known_at)
+    manifest |= {
+        "part_2_notice": notice(applies=applies),
+        "known_at": source.known_at.isoformat(),
+        "versions": {"tidemark": VERSION, "rules": rules},
+    }
+    facts = _documents(source, files, manifest, files.close(), keys)
+    return Built(manifest | {"files": [asdict(one) for one in facts]}, names, files.open)
+
+
+# --- What may be told -------------------------------------------------------------------------------------------------
+
+
+def _quasi(columns: Mapping[str, Sequence[Column]]) -> list[str]:
+    return [one.name for one in columns.get("patients", ()) if one.role is Role.QUASI_IDENTIFIER]
+
+
+def _sensitive(columns: Mapping[str, Sequence[Column]]) -> bool:
+    return any(one.role is Role.SENSITIVE for one in columns.get("patients", ()))
+
+
+def _told(asked: ReleaseCreate, columns: Mapping[str, Sequence[Column]], persons: Sequence[Person]) -> Generalised:
+    names = _quasi(columns)
+    if not names:  # everybody looks alike
+        rows = sum(one.rows for one in persons)
+        return Generalised({}, ((),) * len(persons), len(persons), len(persons), rows, rows, 0.0)
+    return generalise(
+        [tuple(one.traits[name] for name in names) for one in persons],
+        [_LADDERS[name] for name in names],
+        k=asked.disclosure.k,
+        diversity=asked.disclosure.l,
+        sensitive=[[one.category for one in persons]] if _sensitive(columns) else (),
+        most_left_out_rate=asked.disclosure.most_left_out_rate,
+        rows=[one.rows for one in persons],
+    )
+
+
+Kept = Sequence[tuple[Person, tuple[Any, ...]]]
+
+
+def _manifest(columns: Mapping[str, Sequence[Column]], told: Generalised, kept: Kept) -> dict[str, Any]:
+    """k, l and t of what is told, not of what was known."""
+    keys, categories = [key for _, key in kept], [one.category for one, _ in kept]
+    found, classes = risk(group_sizes(keys)), equivalence_classes(keys)
+    known = _sensitive(columns)
+    return {
+        "words": WORDS,
+        "persons_in": told.people_in,
+        "persons_out": told.people_out,
+        "persons_left_out": told.people_in - told.people_out,
+        "rows_in": told.rows_in,
+        "rows_out": told.rows_out,
+        "rows_left_out": told.rows_in - told.rows_out,
+        "k": found.k,
+        "highest_risk": found.highest_risk,
+        "mean_risk": found.mean_risk,
+        "l": distinct_l(classes, categories) if known else None,
+        "t": t_closeness(classes, categories, equal_distance) if known else None,
+        "loss_rate": told.loss_rate,
+        "rungs": dict(told.levels),
+        "unique_by_weeks": _uniqueness(week_pattern_sizes([one.weeks for one, _ in kept])),
+        "unique_by_two_totals": _uniqueness(two_totals_sizes([one.totals for one, _ in kept])),
+        "columns": [
+            {"table": one.table, "name": one.name, "type": one.type, "says": one.says, "made_by": one.made_by}
+            for table in columns.values()
+            for one in table
+        ],
+    }
+
+
+def _uniqueness(sizes: Sequence[int]) -> dict[str, float | None]:
+    found = risk(sizes)
+    return {"alone_rate": found.alone_rate, "small_rate": found.small_rate}
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+_SHAPES: Final[Mapping[str, Callable[[ReleaseCreate, Sequence[str], Sequence[str]], TableShape]]] = {
+    "patients": lambda asked, _, more: shapes.persons(Tier(asked.tier), more),
+    "assessments": lambda asked, keys, more: shapes.scores(Tier(asked.tier), keys, more),
+    "treatment_sessions": lambda asked, _, more: shapes.sessions(Tier(asked.tier), more),
+}
+
+
+class _Files:
+    """A writer for each table and format, into temporary files that nobody can find by name."""
+
+    def __init__(
+        self, asked: ReleaseCreate, columns: Mapping[str, Sequence[Column]], keys: Sequence[str], stack: AsyncExitStack
+    ) -> None:
+        self.columns = columns
+        self.open: dict[str, BinaryIO] = {}
+        self.shapes = {table: _shape(asked, table, mine, keys) for table, mine in columns.items()}
+        self._stack = stack
+        self._writers = {
+            table: [open_writer(format_, shape, self._file(format_, shape)) for format_ in sorted(asked.formats)]
+            for table, shape in self.shapes.items()
+        }
+
+    def write(self, table: str, rows: Sequence[Row]) -> None:
+        for writer in self._writers[table]:
+            writer.write(rows)
+
+    def add(self, name: str, content: bytes) -> FileFacts:
+        return write_document(name, content, self._new(name))
+
+    def close(self) -> list[FileFacts]:
+        return [writer.close() for writers in self._writers.values() for writer in writers]
+
+    def _file(self, format_: Format, shape: TableShape) -> BinaryIO:
+        return self._new(file_name(format_, shape))
+
+    def _new(self, name: str) -> BinaryIO:
+        self.open[name] = file = cast("BinaryIO", self._stack.enter_context(TemporaryFile()))  # noqa: SIM115  # the stack closes it
+        return file
+
+
+def _shape(asked: ReleaseCreate, table: str, columns: Sequence[Column], keys: Sequence[str]) -> TableShape:
+    chosen = {one.name for one in columns}
+    whole = _SHAPES[table](asked, keys, [one.name for one in columns])
+    return replace(whole, columns=tuple(one for one in whole.columns if one.name in chosen))
+
+
+def _documents(
+    source: Source, files: _Files, manifest: Mapping[str, Any], tables: list[FileFacts], keys: Sequence[str]
+) -> list[FileFacts]:
+    """What explains the tables, and the manifest as a file, which is written last and vouches for all the others."""
+    told, release = list(files.shapes.values()), _release_facts(source, manifest, keys)
+    facts = [
+        *tables,
+        files.add("dictionary.csv", dictionary_csv(told).encode()),
+        files.add("dictionary.md", dictionary_markdown(told).encode()),
+        files.add("instruments.json", instruments_json(map(known_instrument, keys)).encode()),
+    ]
+    facts.append(files.add("datapackage.json", document(datapackage(release, facts, told))))
+    notices = {"part_2_notice": manifest["part_2_notice"]}
+    return [*facts, files.add("manifest.json", document(notices | package_manifest(release, facts)))]
+
+
+def _release_facts(source: Source, manifest: Mapping[str, Any], keys: Sequence[str]) -> ReleaseFacts:
+    """Under the release's own id and day, so that a rebuild says the same."""
+    asked, versions = source.asked, manifest["versions"]
+    rates = {
+        f"{attack}_{rate}": value
+        for attack in ("unique_by_weeks", "unique_by_two_totals")
+        for rate, value in manifest[attack].items()
+    }
+    same = ("rows_in", "rows_out", "k", "l", "t", "highest_risk", "mean_risk", "loss_rate")
+    return ReleaseFacts(
+        id=str(source.release_id),
+        title=asked.purpose,
+        made_on=source.known_at.date(),
+        tier=Tier(asked.tier),
+        purpose=asked.purpose,
+        agreement=asked.agreement or asked.determination,
+        software_version=versions["tidemark"],
+        rules_version=str(versions["rules"]),
+        instruments=tuple(keys),
+        people_in=manifest["persons_in"],
+        people_out=manifest["persons_out"],
+        levels=manifest["rungs"],
+        suppressed={"persons": manifest["persons_left_out"], "rows": manifest["rows_left_out"]},
+        uniqueness=rates,
+        **{name: manifest[name] for name in same},
+    )
+
+
+async def _write(source: Source, files: _Files, kept: Kept, names: Names, step: Step) -> None:
+    ordered = sorted(kept, key=lambda one: names[one[0].id])
+    if "patients" in files.columns:
+        await asyncio.to_thread(files.write, "patients", _patients(files.columns, ordered, names))
+    async for some in source.tables([one.id for one, _ in ordered]):
+        for table in files.columns.keys() - {"patients"}:
+            rows = [row for id_, tables in some for row in _rows(files.columns[table], tables[table], names[id_])]
+            await asyncio.to_thread(files.write, table, rows)
+            await step.on(rows=len(rows))
+
+
+def _patients(columns: Mapping[str, Sequence[Column]], kept: Kept, names: Names) -> list[Row]:
+    quasi = _quasi(columns)
+    told = (
+        {"patient": names[one.id], "category": one.category, **dict(zip(quasi, map(_text, key), strict=True))}
+        for one, key in kept
+    )
+    return [tuple(only_declared(cells, columns["patients"]).values()) for cells in told]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _rows(columns: Sequence[Column], cells: Sequence[Cells], name: str) -> list[Row]:
+    """One person's, in the order of what they show: not in that of a time that is not told."""
+    rows = (tuple(only_declared({"patient": name, **one}, columns).values()) for one in cells)
+    return sorted(rows, key=lambda row: [(value is not None, value) for value in row])

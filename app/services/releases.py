@@ -1,0 +1,244 @@
+"""Research releases: asked for, decided by somebody else, read again, ended. Building is `release_builds`."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import tuple_
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.audit import record_event
+from app.auth import Actor, Role
+from app.crypto import KeyRing
+from app.db import Database, driver_connection, ring_of
+from app.errors import ConflictError, Fault, GoneError, NotFoundError
+from app.ids import new_id
+from app.paging import PageRequest
+from app.privacy.columns import COLUMNS, Column
+from app.privacy.columns import Role as ColumnRole
+from app.schemas.consents import Purpose
+from app.schemas.releases import ReleaseCreate, ReleaseDecision
+from app.services.consents import consents_in_force
+from app.services.scored_assessments import known_instrument
+from app.services.versions import find_replayed, refuse
+from app.tables import Release
+
+MAX_OPEN: Final = 20  # releases of one clinic that wait, are built or can be downloaded
+WORKER_PRINCIPAL: Final = UUID(
+    "00000000-0000-8000-8000-000000000003"
+)  # whom the trail names for what time brings about
+_OPEN: Final = ("requested", "approved", "building", "ready")
+_ENDED: Final = {
+    "expired": "This release has expired, and its files are destroyed. Ask for a new one.",
+    "revoked": "This release was revoked, and its files are destroyed. Ask for a new one if it is still needed.",
+    "consent": "Somebody in this release has withdrawn consent or was erased since. Ask for a new one without them.",
+}
+_PERSONS: Final = "SELECT patient_id FROM release_person WHERE clinic_id = $1 AND release_id = $2"
+_FORGET: Final = "SELECT forget_release($1)"
+
+
+def worker_of(clinic_id: UUID) -> Actor:
+    return Actor(clinic_id, WORKER_PRINCIPAL, Role.SERVICE)
+
+
+# --- Asking and deciding ----------------------------------------------------------------------------------------------
+
+
+async def request_release(
+    session: AsyncSession, actor: Actor, content: ReleaseCreate, key: str | None
+) -> tuple[Release, bool]:
+    """The release, and whether this was a repeat of an earlier call."""
+    refuse([*_faults(content)])
+    new, asked = new_id(), content.model_dump(mode="json")
+    if known := await find_replayed(session, actor, "release.request", asked, key, new):
+        return await get_release(session, actor, known), True
+    await _refuse_too_many(session, actor)
+    now = datetime.now(UTC)
+    row = Release(
+        clinic_id=actor.clinic_id,
+        id=new,
+        status="requested",
+        request=asked,
+        requested_at=now,
+        requested_by=actor.token_id,
+    )
+    session.add(row)
+    _record(session, actor, "release.request", row, now)
+    return row, False
+
+
+async def decide_release(
+    session: AsyncSession, actor: Actor, id_: UUID, content: ReleaseDecision, key: str | None
+) -> tuple[Release, bool]:
+    """By an administrator who did not ask for it: two people have to want that data leaves."""
+    asked = {"id": str(id_), **content.model_dump(mode="json")}
+    if await find_replayed(session, actor, "release.decide", asked, key, id_):
+        return await get_release(session, actor, id_), True
+    row = await get_release(session, actor, id_, to_change=True)
+    if row.requested_by == actor.token_id:
+        raise ConflictError("You asked for this release yourself. Another administrator has to decide.")
+    if row.status != "requested":
+        raise ConflictError(f"This release is {row.status}: it has been decided already.")
+    now = datetime.now(UTC)
+    row.status, row.decided_at, row.decided_by, row.decision_note = content.decision, now, actor.token_id, content.note
+    if content.decision == "approved":
+        row.expires_at = now + timedelta(days=row.request["expires_in_days"])
+    _record(session, actor, "release.decide", row, now)
+    return row, False
+
+
+async def revoke_release(session: AsyncSession, actor: Actor, id_: UUID, key: str | None) -> tuple[Release, bool]:
+    """At any time before its end; files, map and key go at once when the worker comes by, and are not told before."""
+    if await find_replayed(session, actor, "release.revoke", {"id": str(id_)}, key, id_):
+        return await get_release(session, actor, id_), True
+    row = await get_release(session, actor, id_, to_change=True)
+    if row.status not in _OPEN:
+        raise ConflictError(f"This release is {row.status}: there is nothing to revoke.")
+    now = datetime.now(UTC)
+    row.status, row.ended_at, row.ended_because = "revoked", now, "revoked"
+    _record(session, actor, "release.revoke", row, now)
+    return row, False
+
+
+def _faults(content: ReleaseCreate) -> Iterator[Fault]:
+    if content.tier == "limited_data_set" and content.agreement is None:
+        yield Fault("/agreement", "missing", "A limited data set needs the reference of its data use agreement.")
+    if content.tier == "expert" and content.determination is None:
+        yield Fault("/determination", "missing", "This tier needs the reference of the expert's determination.")
+    for place, instrument in enumerate(content.instruments):
+        known_instrument(instrument, f"/instruments/{place}")
+    for name in ("instruments", "formats"):
+        if len(set(getattr(content, name))) < len(getattr(content, name)):
+            yield Fault(f"/{name}", "twice", "Name each once.")
+    allowed = {_named(column) for column in COLUMNS if content.tier in column.tiers}
+    for place, name in enumerate(content.columns or ()):
+        if name not in allowed:
+            yield Fault(f"/columns/{place}", "not_allowed", "This tier has no such column.")
+    first, last = content.cohort.first_dose_from, content.cohort.first_dose_to
+    if first is not None and last is not None and first > last:
+        yield Fault("/cohort/first_dose_to", "before_first", "The last month is before the first.")
+
+
+def columns_asked(content: ReleaseCreate) -> dict[str, list[Column]]:
+    """By table, in their declared order: what the tier gives, or what was chosen of it. Tables without any are out."""
+    tables: dict[str, list[Column]] = {}
+    for column in COLUMNS:
+        chosen = not column.when_asked if content.columns is None else _named(column) in content.columns
+        if content.tier in column.tiers and (chosen or column.role is ColumnRole.PSEUDONYM):
+            tables.setdefault(column.table, []).append(column)
+    return {table: columns for table, columns in tables.items() if len(columns) > 1}
+
+
+def _named(column: Column) -> str:
+    return f"{column.table}.{column.name}"
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+async def get_release(session: AsyncSession, actor: Actor, id_: UUID, *, to_change: bool = False) -> Release:
+    """One's own, or any to an administrator. Raises NotFoundError. `to_change` holds it against other writers."""
+    row = await session.get(Release, (actor.clinic_id, id_), with_for_update=to_change or None)
+    if row is None or not (actor.role is Role.ADMIN or row.requested_by == actor.token_id):
+        raise NotFoundError("There is no such release.")
+    return row
+
+
+async def find_releases(session: AsyncSession, actor: Actor, page: PageRequest) -> Sequence[Release]:
+    """Newest first; one row more than the page holds, if there is one."""
+    query = select(Release).where(Release.clinic_id == actor.clinic_id)
+    if actor.role is not Role.ADMIN:
+        query = query.where(Release.requested_by == actor.token_id)
+    if page.after is not None:
+        query = query.where(tuple_(col(Release.requested_at), col(Release.id)) < (page.after.at, page.after.id))
+    query = query.order_by(col(Release.requested_at).desc(), col(Release.id).desc()).limit(page.limit + 1)
+    return (await session.exec(query)).all()
+
+
+def refuse_ended(row: Release, now: datetime) -> None:
+    """Raises GoneError. Time ends a release, whether the worker has come by or not."""
+    if row.ended_because is not None:
+        raise GoneError(_ENDED[row.ended_because])
+    if row.expires_at is not None and row.expires_at <= now:
+        raise GoneError(_ENDED["expired"])
+
+
+async def refuse_without_consent(database: Database, row: Release) -> None:
+    """Raises GoneError when not everybody in it consents any more. Seen by the system: the caller sees no patient."""
+    async with database.connection(row.clinic_id) as connection:
+        if not await is_consented(connection, database.keys, row, datetime.now(UTC)):
+            raise GoneError(_ENDED["consent"])
+
+
+# --- Consent, and the end ---------------------------------------------------------------------------------------------
+
+
+async def consented(
+    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, recipient: str, at: datetime
+) -> set[UUID]:
+    """Who takes part in research for this recipient. A consent that names one is for that one alone."""
+    found = await consents_in_force(connection, ring, clinic_id, Purpose.RESEARCH, at)
+    names = {None, recipient.casefold()}
+    return {UUID(bytes=one.patient_id.bytes) for one in found if (one.recipient and one.recipient.casefold()) in names}
+
+
+async def is_consented(connection: asyncpg.Connection, ring: KeyRing, row: Release, at: datetime) -> bool:
+    """Whoever was erased has no row any more, so that fewer are left than the manifest counts."""
+    persons = {UUID(bytes=one["patient_id"].bytes) for one in await connection.fetch(_PERSONS, row.clinic_id, row.id)}
+    told = row.manifest["persons_out"] if row.manifest else 0
+    willing = await consented(connection, ring, row.clinic_id, row.request["recipient"], at)
+    return len(persons) == told and persons <= willing
+
+
+async def end_releases(database: Database, clinic_id: UUID) -> int:
+    """What has expired or lost a consent ends; files, maps and keys of all that has ended go. Returns how many."""
+    now, ended = datetime.now(UTC), 0
+    async with database.session(clinic_id) as session:
+        ready = select(Release).where(Release.clinic_id == clinic_id, col(Release.status).in_(("ready", "approved")))
+        for row in (await session.exec(ready.with_for_update(skip_locked=True))).all():
+            ended += await _end_if_due(session, row, now)
+    async with database.connection(clinic_id) as connection:
+        for row in await connection.fetch(_TO_FORGET, clinic_id):
+            await connection.execute(_FORGET, row["id"])
+            ended += 1
+    return ended
+
+
+_TO_FORGET: Final = """
+SELECT id FROM release WHERE clinic_id = $1 AND status IN ('revoked', 'expired')
+AND EXISTS (SELECT FROM data_key WHERE data_key.clinic_id = $1 AND data_key.id = release.id)
+"""
+
+
+async def _end_if_due(session: AsyncSession, row: Release, now: datetime) -> bool:
+    why = None
+    if row.expires_at is not None and row.expires_at <= now:
+        why = "expired"
+    elif row.status == "ready":
+        willing = await is_consented(await driver_connection(session), ring_of(session), row, now)
+        why = None if willing else "consent"
+    if why is None:
+        return False
+    row.status = "expired" if why == "expired" and row.status == "ready" else "revoked"
+    row.ended_at, row.ended_because = now, why
+    _record(session, worker_of(row.clinic_id), "release.end", row, now)
+    return True
+
+
+async def _refuse_too_many(session: AsyncSession, actor: Actor) -> None:
+    query = select(Release.id).where(Release.clinic_id == actor.clinic_id, col(Release.status).in_(_OPEN))
+    if len((await session.exec(query.limit(MAX_OPEN))).all()) >= MAX_OPEN:
+        raise ConflictError(f"{MAX_OPEN} releases are open. Revoke one that nobody needs.")
+
+
+def _record(session: AsyncSession, actor: Actor, action: str, row: Release, at: datetime) -> None:
+    record_event(session, actor, action, at=at, subject_id=None, resource_id=row.id)
+
+
+def answered(row: Release) -> dict[str, Any]:
+    """As clients see it."""
+    progress = {"attempts": row.attempts, "persons_read": row.persons_read, "rows_written": row.rows_written}
+    return row.model_dump() | {"progress": progress}

@@ -1,0 +1,58 @@
+"""What docs/releases.md shows is what happens, from the request to an open notebook."""
+
+import json
+import re
+from pathlib import Path
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from app.auth import Role
+from app.db import Database
+from app.schemas.releases import ReleaseStatus
+from app.services import clinics, release_builds
+from app.tables import Clinic
+from tests.api.test_releases import treat
+from tests.conftest import Api
+from tests.docs.documents import ROOT, blocks
+from tests.docs.test_access import filled, steps
+
+pytestmark = pytest.mark.anyio
+
+PAGE = ROOT / "docs" / "releases.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+async def test_a_researcher_has_it_open(
+    app: FastAPI, admin: Api, database: Database, clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer as shown as far as it is shown; the code of the notebook runs on the file."""
+    for number in range(12):
+        await treat(admin, number)
+    approver, admins = await clinics.record_token(database, clinic.clinic_id, Role.ADMIN)
+    _, researchers = await clinics.record_token(database, clinic.clinic_id, Role.RESEARCHER)
+    known = {"ADMIN": admins, "ADMIN_ID": str(approver.id), "RESEARCHER": researchers}
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as http:
+        for method, path, headers, body, shown in steps(TEXT):
+            sent = {name: filled(value, known) for name, value in headers.items()}
+            sent |= {"Content-Type": "application/json"} if body else {}
+            answer = await http.request(method, filled(path, known), headers=sent, content=filled(body, known))
+            known.setdefault("RELEASE", answer.json()["id"])
+            assert answer.json().items() >= json.loads(filled(shown, known)).items(), path
+            if path.endswith("/approval"):
+                await release_builds.build_next(database, clinic.clinic_id)
+        (address,) = re.findall(r'"http://127.0.0.1:8000(/v1/.*/scores.parquet)"', TEXT)
+        file = await http.get(filled(address, known), headers={"Authorization": f"Bearer {researchers}"})
+    (tmp_path / "scores.parquet").write_bytes(file.content)
+    monkeypatch.chdir(tmp_path)
+    (notebook,) = blocks(PAGE, "python")
+    made: dict[str, object] = {}
+    exec(notebook, made)  # noqa: S102  # the page's own code
+    assert made["by_week"].loc[-1].to_dict() == {"count": 12.0, "mean": 18.0}  # type: ignore[attr-defined]
+
+
+def test_every_status_is_explained() -> None:
+    section = TEXT.split("\n## Wait\n")[1]
+    cells = re.findall(r"^\| (`[a-z]+`(?:, `[a-z]+`)*) \|", section, flags=re.MULTILINE)
+    assert sorted(re.findall("[a-z]+", " ".join(cells))) == sorted(ReleaseStatus.__args__)  # type: ignore[attr-defined]
