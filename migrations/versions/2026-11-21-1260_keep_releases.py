@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "20261121_1260"
-down_revision = "20261121_1250"
+down_revision = "20261121_1255"
 branch_labels = None
 depends_on = None
 
