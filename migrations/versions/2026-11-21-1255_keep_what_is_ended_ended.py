@@ -1,4 +1,4 @@
-"""Keep what is ended ended: no statement brings a revoked token, link or device back, that of the service included.
+"""Keep what is ended ended: no statement brings a revoked token or link back, that of the service included.
 
 Old code is still running while this runs: it never did.
 """
@@ -12,7 +12,7 @@ down_revision = "20261121_1250"
 branch_labels = None
 depends_on = None
 
-ENDED: Final = {"api_token": "revoked_at", "check_in_link": "revoked_at", "enrolment": "ended_at"}
+ENDED: Final = {"api_token": "revoked_at", "check_in_link": "revoked_at"}
 
 
 def upgrade() -> None:

@@ -99,6 +99,10 @@ async def fuzzed(app: FastAPI, database: Database) -> AsyncIterator[Fuzzed]:
         yield Fuzzed(estate)
 
 
+# Most cohorts that are made up are too small to be told of, or too near to one that was.
+REFUSED_FOR_THEIR_COHORT = {"get_cohort_outcomes", "get_cohort_picture"}
+
+
 def test_every_operation_is_made_requests_for() -> None:
     """None is left out by the library."""
     assert MADE_BY.keys() == BY_ID.keys()
@@ -113,7 +117,8 @@ async def test_sound_values_are_answered_as_declared(fuzzed: Fuzzed, operation: 
             sound["headers"]["If-Match"] = await tag_of(fuzzed.estate.http[Role.ADMIN], sound["url"])
         chance = random.Random(number)  # noqa: S311  # the same in each run
         is_done = await fuzzed.send(operation, caller, mixed(sound, case, chance))
-        fuzzed.told[caller, is_done] += 1
+        if operation.id not in REFUSED_FOR_THEIR_COHORT:
+            fuzzed.told[caller, is_done] += 1
         fuzzed.done |= {operation.id} if is_done else set()
 
 
