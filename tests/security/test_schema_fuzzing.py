@@ -99,6 +99,8 @@ async def fuzzed(app: FastAPI, database: Database) -> AsyncIterator[Fuzzed]:
         yield Fuzzed(estate)
 
 
+# What some request above has ended, for good.
+ENDED = {"download_release_file": 410, "get_emergency_access": 404}
 # Most cohorts that are made up are too small to be told of, or too near to one that was.
 REFUSED_FOR_THEIR_COHORT = {"get_cohort_outcomes", "get_cohort_picture"}
 
@@ -174,5 +176,5 @@ async def test_more_than_half_was_done_and_everything_is_still_read(fuzzed: Fuzz
     for operation in SECURED:
         for caller in () if operation.is_write else operation.roles:
             answer = await fuzzed.estate.http[caller].request(**operation.request(fuzzed.estate.things))
-            expected = 410 if operation.id == "download_release_file" else 200  # the release was revoked among others
-            assert answer.status_code == expected, (operation.id, caller, answer.text)
+            expected = {200, ENDED.get(operation.id)}
+            assert answer.status_code in expected, (operation.id, caller, answer.text)
