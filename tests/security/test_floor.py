@@ -27,7 +27,7 @@ UNNAMED = [operation for operation in SECURED if not operation.is_write and "{" 
 # What a clinic has decided, with or without patients.
 CLINICS_OWN = {
     "get_clinic", "list_clinic_versions", "list_suitability_checklists", "list_thresholds", "list_webhooks",
-    "list_tokens",
+    "list_tokens", "list_releases",
 }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ async def rows_of_patients(estate: Estate) -> dict[str, list[str]]:
 
 def marks_of(estate: Estate) -> frozenset[str]:
     """Every id that stands for something of a patient."""
-    clinics_own = {estate.things[kind] for kind in ("checklist", "threshold", "webhook", "erasure", "principal")}
+    clinics_own = {estate.things[kind] for kind in ("checklist", "threshold", "webhook", "erasure", "principal", "release", "ready_release")}
     return frozenset([*estate.things.values(), *estate.others.values()]) - clinics_own
 
 
