@@ -50,7 +50,10 @@ async def rows_of_patients(estate: Estate) -> dict[str, list[str]]:
 
 def marks_of(estate: Estate) -> frozenset[str]:
     """Every id that stands for something of a patient."""
-    clinics_own = {estate.things[kind] for kind in ("checklist", "threshold", "webhook", "erasure", "principal", "release", "ready_release")}
+    clinics_own = {
+        estate.things[kind]
+        for kind in ("checklist", "threshold", "webhook", "erasure", "principal", "release", "ready_release")
+    }
     return frozenset([*estate.things.values(), *estate.others.values()]) - clinics_own
 
 
