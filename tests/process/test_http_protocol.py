@@ -29,7 +29,7 @@ async def answer(scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(http_protocol, "MAX_HEAD_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(http_protocol, "MAX_BODY_SECONDS", PATIENCE_SECONDS)
-    config = Config(answer, http=BoundedProtocol, lifespan="off", log_level="critical", timeout_keep_alive=30)
+    config = Config(answer, log_config=None, http=BoundedProtocol, lifespan="off", timeout_keep_alive=30)
     config.load()
     server = await asyncio.get_running_loop().create_server(
         lambda: BoundedProtocol(config, ServerState(), {}), "127.0.0.1", 0

@@ -109,11 +109,7 @@ async def test_no_column_in_a_query_changes_an_answer(pair: Pair, role: Role) ->
             for params in (asked["params"], asked["params"] | more)
         ]
         assert answers[0].status_code == 200, operation.id
-        if operation.id in {
-            "list_audit_events",
-            "list_accesses",
-            "get_everything",
-        }:  # each look adds itself to what the next one sees
+        if operation.id in {"list_audit_events", "list_accesses"}:  # each look adds itself to what the next one sees
             before, after = (answer.json()["data"] for answer in answers)
             assert after[1 : len(before) + 1] == before[: len(after) - 1]
         elif operation.id == "get_everything":  # the trail is a part of it
