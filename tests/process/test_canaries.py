@@ -34,8 +34,8 @@ WRONG_TOKENS = 40  # a minute, until they are refused unread
 NOWHERE = "localhost:9"  # where nobody listens, and webhooks may try
 TALKATIVE = {"TIDEMARK_LOG_LEVEL": "debug", "TIDEMARK_WEBHOOK_INTERNAL_HOSTS": NOWHERE}
 # Where a text that is sent stands unsealed: of the clinic, or codes of a schedule, which may be spelled like one.
-OF_THE_CLINIC = {"api_token", "clinic_rules", "release", "suitability_checklist", "threshold", "webhook"}
-KEPT_IN = OF_THE_CLINIC | {"schedule", "expected_check_in"}
+OF_THE_CLINIC = {"clinic_rules", "release", "suitability_checklist", "threshold", "webhook"}
+KEPT_IN = OF_THE_CLINIC | {"api_token", "schedule", "expected_check_in"}
 
 
 @pytest.fixture(scope="module")
