@@ -264,3 +264,19 @@ async def test_pooler_mode_serves_both_pools(address: PostgresAddress) -> None:
         await _sees_only(database, clinic.clinic_id)
     finally:
         await database.close()
+
+
+async def test_a_snapshot_stays_as_it_was(database: Database, clinic: Clinic) -> None:
+    """What others store meanwhile is not in it, it sees its own clinic alone, and it stores nothing itself."""
+    add = "INSERT INTO patient (clinic_id, id, created_at) VALUES ($1, gen_random_uuid(), now())"
+    count = "SELECT count(*) FROM patient"
+    async with database.snapshot(clinic.clinic_id, most_seconds=30) as snapshot:
+        assert await snapshot.fetchval(count) == 0
+        async with database.connection(clinic.clinic_id) as other:
+            await other.execute(add, clinic.clinic_id)
+        assert await snapshot.fetchval(count) == 0
+    async with database.connection(clinic.clinic_id) as connection:
+        assert await connection.fetchval(count) == 1
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        async with database.snapshot(clinic.clinic_id, most_seconds=30) as snapshot:
+            await snapshot.execute(add, clinic.clinic_id)
