@@ -46,7 +46,7 @@ $(LOCKED): requirements.lock
 	  echo "'$(PYTHON)' cannot make virtual environments. On Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	@echo "[1/3] Making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@echo "[2/3] Installing $$(grep -c '==' requirements.lock) locked packages, each checked against its hash (about 35 MB, up to two minutes)"
+	@echo "[2/3] Installing $$(grep -c '==' requirements.lock) locked packages, each checked against its hash (about 85 MB, up to three minutes)"
 	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements.lock
 	@touch $@
 
@@ -56,7 +56,7 @@ $(INSTALLED): $(LOCKED) pyproject.toml
 	@touch $@
 
 $(DEVELOPED): requirements-dev.lock $(INSTALLED)
-	@echo "[dev] Installing the packages for tests and checks (about 130 MB, up to three minutes)"
+	@echo "[dev] Installing the packages for tests and checks (about 200 MB, up to four minutes)"
 	@$(PIP_INSTALL) --require-hashes --no-build-isolation --use-pep517 -r requirements-dev.lock
 	@touch $@
 
