@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx2
@@ -20,6 +21,8 @@ from app.services import clinics
 from app.settings import Settings
 from app.tables import Clinic
 from tests.process.service import MASTER_KEY
+
+T = TypeVar("T")
 
 os.environ["TIDEMARK_MASTER_KEYS"] = MASTER_KEY  # before any Settings are read
 
@@ -64,6 +67,24 @@ async def database(app: FastAPI) -> Database:
     """The runtime role's view of the database, as the application has it."""
     database: Database = app.state.database
     return database
+
+
+@pytest.fixture
+def on_database(address: PostgresAddress, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs work on the database that the commands are told of."""
+    for name in [name for name in os.environ if name.startswith("TIDEMARK_") and name != "TIDEMARK_MASTER_KEYS"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TIDEMARK_DATABASE_URL", address.runtime_url)
+
+    async def opened(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+        database = Database(address.runtime_url, Settings())
+        await database.open()
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    return lambda work: asyncio.run(opened(work))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -35,27 +35,9 @@ OTHER_KEY = base64.b64encode(hashlib.sha256(b"another key").digest()).decode()
 
 
 @pytest.fixture(scope="module")
-def own(postgres: EmbeddedPostgres) -> Iterator[PostgresAddress]:
+def address(postgres: EmbeddedPostgres) -> Iterator[PostgresAddress]:
     with trail.database_of_its_own(postgres, "trail_cli") as address:
         yield address
-
-
-@pytest.fixture
-def on_database(own: PostgresAddress, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs work on the database that the commands are told of."""
-    for name in [name for name in os.environ if name.startswith("TIDEMARK_") and name != "TIDEMARK_MASTER_KEYS"]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TIDEMARK_DATABASE_URL", own.runtime_url)
-
-    async def opened(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
-        database = Database(own.runtime_url, Settings())
-        await database.open()
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    return lambda work: asyncio.run(opened(work))
 
 
 @pytest.fixture
@@ -71,9 +53,9 @@ def clinic(on_database: Callable[..., Any]) -> str:
     return made
 
 
-def tamper(own: PostgresAddress, statement: str, *values: Any) -> None:
+def tamper(address: PostgresAddress, statement: str, *values: Any) -> None:
     async def work() -> None:
-        async with breaking_in(own) as connection:
+        async with breaking_in(address) as connection:
             await connection.execute(statement, *values)
 
     asyncio.run(work())
@@ -163,10 +145,10 @@ def test_a_key_is_made_for_people_too() -> None:
     Settings.model_validate({"audit_key": private.split()[-1]}).refuse_weak_secrets()
 
 
-def test_a_changed_trail_is_refused_with_the_row(clinic: str, own: PostgresAddress) -> None:
+def test_a_changed_trail_is_refused_with_the_row(clinic: str, address: PostgresAddress) -> None:
     """As a person reads it, and as a program does; exit status 1 for both."""
     tamper(
-        own,
+        address,
         "UPDATE audit_event SET action = 'x' WHERE id = "
         "(SELECT event_id FROM audit_link WHERE clinic_id = $1 AND number = 3)",
         UUID(clinic),
@@ -176,7 +158,7 @@ def test_a_changed_trail_is_refused_with_the_row(clinic: str, own: PostgresAddre
         check=False,
         capture_output=True,
         text=True,
-        env=os.environ | {"TIDEMARK_DATABASE_URL": own.runtime_url},
+        env=os.environ | {"TIDEMARK_DATABASE_URL": address.runtime_url},
     )
     assert (told.returncode, told.stdout, told.stderr.count("\n")) == (1, "", 1)
     assert told.stderr.startswith("tidemark: The trail is not whole. Number 3: the event ")
@@ -187,14 +169,14 @@ def test_a_changed_trail_is_refused_with_the_row(clinic: str, own: PostgresAddre
     assert found["fault"]["event_id"] in told.stderr
 
 
-def test_a_cut_end_needs_a_head(clinic: str, own: PostgresAddress, heads: Path) -> None:
+def test_a_cut_end_needs_a_head(clinic: str, address: PostgresAddress, heads: Path) -> None:
     """Without one the trail looks whole, which is why heads are kept elsewhere."""
     tamper(
-        own,
+        address,
         "DELETE FROM audit_event WHERE id IN (SELECT event_id FROM audit_link WHERE clinic_id = $1 AND number > 7)",
         UUID(clinic),
     )
-    tamper(own, "DELETE FROM audit_link WHERE clinic_id = $1 AND number > 7", UUID(clinic))
+    tamper(address, "DELETE FROM audit_link WHERE clinic_id = $1 AND number > 7", UUID(clinic))
     assert "whole: 7 events" in said("verify", "--clinic", clinic)
     refused = run("verify", "--clinic", clinic, "--head", str(heads))
     assert isinstance(refused.exception, ConflictError)
@@ -202,7 +184,9 @@ def test_a_cut_end_needs_a_head(clinic: str, own: PostgresAddress, heads: Path) 
     assert "was cut off" in refused.exception.detail
 
 
-def test_what_is_not_sealed_is_pointed_out(clinic: str, own: PostgresAddress, on_database: Callable[..., Any]) -> None:
+def test_what_is_not_sealed_is_pointed_out(
+    clinic: str, address: PostgresAddress, on_database: Callable[..., Any]
+) -> None:
     """A warning and no fault: nothing proves that anybody did wrong. `worker --once` seals it, and it is older."""
     old = new_id()
 
@@ -218,7 +202,7 @@ def test_what_is_not_sealed_is_pointed_out(clinic: str, own: PostgresAddress, on
     subprocess.run(
         [sys.executable, "-m", "app", "worker", "--once"],
         check=True,
-        env=os.environ | {"TIDEMARK_DATABASE_URL": own.runtime_url},
+        env=os.environ | {"TIDEMARK_DATABASE_URL": address.runtime_url},
     )
     result = run("verify", "--clinic", clinic)
     assert "whole: 9 events" in result.stdout
@@ -261,11 +245,11 @@ def test_people_see_a_bar(clinic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "8/8" in shown.getvalue()
 
 
-def test_without_a_key_the_database_login_is_enough(own: PostgresAddress, clinic: str) -> None:
+def test_without_a_key_the_database_login_is_enough(address: PostgresAddress, clinic: str) -> None:
     """The commands run as the service's role: it sees the chain and cannot touch it."""
 
     async def work() -> None:
-        connection = await asyncpg.connect(own.runtime_url)
+        connection = await asyncpg.connect(address.runtime_url)
         try:
             await connection.execute(f"SET app.clinic_id = '{clinic}'")
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

@@ -1,9 +1,7 @@
 """`tidemark caseload`, `due`, `alerts`: as tables that fit a terminal and as JSON, read from the real database."""
 
-import asyncio
 import json
-import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -14,35 +12,15 @@ from typer.testing import CliRunner, Result
 
 from app.cli import cli
 from app.db import Database
-from app.embedded_postgres import PostgresAddress
 from app.errors import InvalidError, NotFoundError
 from app.services import clinics
 from app.services.operators import OPERATOR_PRINCIPAL
-from app.settings import Settings
 from tests.api import caseload_oracle as oracle
 from tests.api.caseload_oracle import Person
 
 T = TypeVar("T")
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def on_database(address: PostgresAddress, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs work on the database that the commands are told of."""
-    for name in [name for name in os.environ if name.startswith("TIDEMARK_") and name != "TIDEMARK_MASTER_KEYS"]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TIDEMARK_DATABASE_URL", address.runtime_url)
-
-    async def opened(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
-        database = Database(address.runtime_url, Settings())
-        await database.open()
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    return lambda work: asyncio.run(opened(work))
 
 
 def settled(on_database: Callable[..., Any], people: list[Person]) -> str:

@@ -1,19 +1,15 @@
 """`tidemark erasures`: the ledger on the command line, on a real database, by exit status and lines."""
 
-import asyncio
-import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-import pytest
 from typer.testing import CliRunner
 
 from app.auth import Actor, Role
 from app.cli import cli
 from app.db import Database
-from app.embedded_postgres import PostgresAddress
 from app.errors import InvalidError, NotFoundError
 from app.schemas.erasures import ErasureGround
 from app.schemas.patients import PatientCreate
@@ -21,27 +17,8 @@ from app.services import clinics
 from app.services.erasure_ledger import LedgerEntry, parse_ledger
 from app.services.erasures import erase_patient
 from app.services.patients import record_patient
-from app.settings import Settings
 
 T = TypeVar("T")
-
-
-@pytest.fixture
-def on_database(address: PostgresAddress, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs work on the database that the commands are told of."""
-    for name in [name for name in os.environ if name.startswith("TIDEMARK_") and name != "TIDEMARK_MASTER_KEYS"]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TIDEMARK_DATABASE_URL", address.runtime_url)
-
-    async def opened(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
-        database = Database(address.runtime_url, Settings())
-        await database.open()
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    return lambda work: asyncio.run(opened(work))
 
 
 async def a_clinic(database: Database, patients: int) -> tuple[UUID, list[UUID]]:

@@ -1,10 +1,9 @@
 """`tidemark export`: what is whole stays, what is cut off is fetched again, what has ended is not given out."""
 
-import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,35 +14,15 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from app.db import Database
-from app.embedded_postgres import PostgresAddress
 from app.errors import AppError, ConflictError, GoneError, NotFoundError
 from app.ids import new_id
 from app.services import clinics
 from app.services.data_keys import get_key
 from app.services.release_downloads import CHUNK_BYTES, store_file
-from app.settings import Settings
 
 T = TypeVar("T")
 LARGE = os.urandom(2 * CHUNK_BYTES + 17)
 FILES = {"scores.csv": LARGE, "manifest.json": b"{}\n"}
-
-
-@pytest.fixture
-def on_database(address: PostgresAddress, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs work on the database that the command is told of."""
-    for name in [name for name in os.environ if name.startswith("TIDEMARK_") and name != "TIDEMARK_MASTER_KEYS"]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TIDEMARK_DATABASE_URL", address.runtime_url)
-
-    async def opened(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
-        database = Database(address.runtime_url, Settings())
-        await database.open()
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    return lambda work: asyncio.run(opened(work))
 
 
 async def a_release(database: Database, status: str = "ready") -> tuple[UUID, UUID]:

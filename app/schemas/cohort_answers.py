@@ -85,9 +85,9 @@ def cohort_answer(instrument: Instrument, only: CohortFilter, cohort: CohortReco
         cohort=CohortChoice(**asdict(only)),
         disclosure=DisclosureAnswer(minimum=SMALLEST_CELL, rule=RULE),
         flow=FlowAnswer(
-            not_dosed=None if cohort.not_dosed is None else told.count("not_dosed", cohort.not_dosed),
-            dosed=told.count("persons", found.persons),
-            with_baseline=told.count("with_baseline", found.baseline.n),
+            not_dosed=None if cohort.not_dosed is None else told.count(cohort.not_dosed),
+            dosed=told.count(found.persons),
+            with_baseline=told.count(found.baseline.n),
         ),
         baseline=told.mean(found.baseline),
         time_points=[_time_point(told, instrument, one) for one in found.time_points],
@@ -96,7 +96,7 @@ def cohort_answer(instrument: Instrument, only: CohortFilter, cohort: CohortReco
             CohortDoseAnswer(
                 dose_number=one.number,
                 window=one.window,
-                persons=told.count(f"dose/{one.number}", one.persons),
+                persons=told.count(one.persons),
                 change=told.mean(one.change),
             )
             for one in found.doses
@@ -109,17 +109,17 @@ def cohort_answer(instrument: Instrument, only: CohortFilter, cohort: CohortReco
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Tells figures of one answer. Each has a name, so that it bears noise of its own.
+    """Tells figures of one answer.
 
-    But figures about equally many people share the noise of that number: of the same people it would else be drawn
-    again and again, and average out.
+    Equal numbers of people bear equal noise: of the same people it would else be drawn again and again, and average
+    out. Parts of a whole have names, so that each bears noise of its own.
     """
 
     key: bytes
     question: bytes
 
-    def count(self, name: str, count: int) -> Cell:
-        told = told_count(count, self.key, self.question, name)
+    def count(self, count: int) -> Cell:
+        told = told_count(count, self.key, self.question, _among(count))
         return _suppressed(told.hidden) if told.count is None else told.count
 
     def share(self, name: str, count: int, n: int) -> Share:
@@ -138,7 +138,7 @@ class _Told:
         return dict(zip(counts, cells, strict=True))
 
     def mean(self, found: MeanChange) -> Mean:
-        n = self.count(_among(found.n), found.n)
+        n = self.count(found.n)
         if isinstance(n, SuppressedAnswer):
             return n
         if found.mean is None or found.sd is None or found.low is None or found.high is None:
@@ -147,7 +147,7 @@ class _Told:
         return MeanAnswer(n=n, **values)
 
     def effect(self, found: EffectSize) -> EffectAnswer | SuppressedAnswer:
-        n = self.count(_among(found.n[0]), found.n[0])
+        n = self.count(found.n[0])
         if isinstance(n, SuppressedAnswer):
             return n
         if found.g is None or found.low is None or found.high is None:
@@ -170,10 +170,10 @@ def _time_point(told: _Told, instrument: Instrument, found: TimePointFigures) ->
         code=code,
         from_days=(found.at.after - found.at.early) / DAY,
         to_days=(found.at.after + found.at.late) / DAY,
-        due=told.count(f"{code}/due", found.due),
+        due=told.count(found.due),
         **told.parts(code, {presence.value: present[presence] for presence in Presence}),
         observed_rate=told.share(f"{code}/observed_rate", present[Presence.OBSERVED], found.due),
-        judged=told.count(f"{code}/judged", found.judged),
+        judged=told.count(found.judged),
         total=told.mean(found.total),
         change=told.mean(found.change),
         effect=told.effect(found.effect),
@@ -204,13 +204,13 @@ def _durability(told: _Told, found: CohortOutcomes) -> CohortDurabilityAnswer:
     points = told_points(found.response)
     return CohortDurabilityAnswer(
         rule=f"{FIRST_FORM_WITHOUT.code}@{FIRST_FORM_WITHOUT.version}",
-        persons=told.count("response", found.response.n),
-        lost=told.count("response/lost", found.response.events),
+        persons=told.count(found.response.n),
+        lost=told.count(found.response.events),
         median_days=_median(found.response_median, points[-1].survival if points else None),
         curve=[
             CurvePointAnswer(
                 day=point.day,
-                at_risk=told.count(f"response/{point.day}", point.at_risk),
+                at_risk=told.count(point.at_risk),
                 survival=round(point.survival, 2),
                 low=round(point.low, 2),
                 high=round(point.high, 2),
@@ -243,7 +243,7 @@ def _measure(told: _Told, found: MeasureFigures) -> CohortMeasureAnswer:
     return CohortMeasureAnswer(
         code=found.code,
         rate=told.share(found.code, found.tally.met, found.tally.observed),
-        unknown=told.count(f"{found.code}/unknown", found.tally.unknown),
+        unknown=told.count(found.tally.unknown),
         source=source,
         differs=differs,
     )

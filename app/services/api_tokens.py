@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import tuple_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -17,6 +16,7 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.tokens import TokenCreate, TokenState
 from app.services.data_keys import get_token_key
+from app.services.pages import newest_first
 from app.services.patients import get_patient
 from app.services.versions import find_replayed, refuse
 from app.tables import ApiToken
@@ -109,10 +109,7 @@ async def get_token(session: AsyncSession, actor: Actor, token_id: UUID) -> ApiT
 async def find_tokens(session: AsyncSession, actor: Actor, page: PageRequest) -> Sequence[ApiToken]:
     """Newest first, dead ones too; one row more than the page holds, if there is one."""
     query = select(ApiToken).where(ApiToken.clinic_id == actor.clinic_id)
-    if page.after is not None:
-        query = query.where(tuple_(col(ApiToken.created_at), col(ApiToken.id)) < (page.after.at, page.after.id))
-    query = query.order_by(col(ApiToken.created_at).desc(), col(ApiToken.id).desc()).limit(page.limit + 1)
-    return (await session.exec(query)).all()
+    return await newest_first(session, query, ApiToken.created_at, ApiToken.id, page)
 
 
 async def revoke_token(session: AsyncSession, actor: Actor, token_id: UUID, key: str | None) -> tuple[ApiToken, bool]:

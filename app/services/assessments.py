@@ -7,7 +7,6 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from pydantic import ValidationError
-from sqlalchemy import tuple_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,6 +23,7 @@ from app.services.clock import ClockReading, impossible_form, read_clock
 from app.services.histories import find_histories
 from app.services.idempotency import fingerprint
 from app.services.intake import BatchClaim, Entry, Outcome, intake_of, store_batch
+from app.services.pages import newest_first
 from app.services.scored_assessments import AssessmentInView, from_row, in_view, submitted
 from app.services.stored_assessments import safety_text_for
 from app.services.versions import superseded
@@ -145,10 +145,8 @@ async def find_assessments(
     query = select(Assessment).where(Assessment.clinic_id == actor.clinic_id, ~superseded(Assessment))
     for condition in _conditions(wanted):
         query = query.where(condition)
-    if page.after is not None:
-        query = query.where(tuple_(col(Assessment.taken_at), col(Assessment.id)) < (page.after.at, page.after.id))
-    query = query.order_by(col(Assessment.taken_at).desc(), col(Assessment.id).desc()).limit(page.limit + 1)
-    return await all_in_view(session, actor, (await session.exec(query)).all())
+    rows = await newest_first(session, query, Assessment.taken_at, Assessment.id, page)
+    return await all_in_view(session, actor, rows)
 
 
 async def all_in_view(

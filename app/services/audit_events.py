@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, tuple_
+from sqlalchemy import and_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.auth import Actor
 from app.paging import PageRequest
+from app.services.pages import newest_first
 from app.services.patients import get_patient
 from app.tables import AuditEvent, AuditLink, AuditSubject
 
@@ -50,10 +51,10 @@ async def find_accesses(
 async def _find(session: AsyncSession, actor: Actor, wanted: AuditFilter, page: PageRequest) -> Sequence[AuditEvent]:
     query = select(AuditEvent).where(AuditEvent.clinic_id == actor.clinic_id, *_conditions(wanted))
     if wanted.patient_id is None:
-        return await _newest(session, query, AuditEvent.at, AuditEvent.id, page)
+        return await newest_first(session, query, AuditEvent.at, AuditEvent.id, page)
     about = query.where(AuditEvent.subject_id == wanted.patient_id)
-    events = [*await _newest(session, about, AuditEvent.at, AuditEvent.id, page)]
-    events += await _newest(
+    events = [*await newest_first(session, about, AuditEvent.at, AuditEvent.id, page)]
+    events += await newest_first(
         session, _listing(query, actor, wanted.patient_id), AuditSubject.at, AuditSubject.event_id, page
     )
     return sorted(events, key=lambda event: (event.at, event.id), reverse=True)[: page.limit + 1]
@@ -64,15 +65,6 @@ def _listing(query: Any, actor: Actor, patient_id: UUID) -> Any:
     subject = AuditSubject
     same = and_(col(subject.clinic_id) == AuditEvent.clinic_id, col(subject.event_id) == AuditEvent.id)
     return query.join(subject, same).where(subject.clinic_id == actor.clinic_id, subject.patient_id == patient_id)
-
-
-async def _newest(session: AsyncSession, query: Any, at: Any, id_: Any, page: PageRequest) -> Sequence[AuditEvent]:
-    """By the columns of the table whose index has them in this order."""
-    if page.after is not None:
-        query = query.where(tuple_(col(at), col(id_)) < (page.after.at, page.after.id))
-    found = await session.exec(query.order_by(col(at).desc(), col(id_).desc()).limit(page.limit + 1))
-    events: Sequence[AuditEvent] = found.all()
-    return events
 
 
 def _conditions(wanted: AuditFilter) -> Iterator[Any]:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import tuple_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,6 +18,7 @@ from app.paging import PageRequest
 from app.schemas.check_in_links import CheckInLinkCreate, LinkState
 from app.services import versions
 from app.services.data_keys import get_token_key
+from app.services.pages import newest_first
 from app.services.patients import get_patient
 from app.tables import CheckInLink
 
@@ -83,11 +83,8 @@ async def find_check_in_links(
     """Newest first, dead ones too; one row more than the page holds, if there is one."""
     await get_patient(session, actor, patient_id)
     query = select(CheckInLink).where(CheckInLink.clinic_id == actor.clinic_id, CheckInLink.patient_id == patient_id)
-    if page.after is not None:
-        query = query.where(tuple_(col(CheckInLink.created_at), col(CheckInLink.id)) < (page.after.at, page.after.id))
-    query = query.order_by(col(CheckInLink.created_at).desc(), col(CheckInLink.id).desc()).limit(page.limit + 1)
-    now = datetime.now(UTC)
-    return [LinkInView(link, _state(link, now)) for link in (await session.exec(query)).all()]
+    links, now = await newest_first(session, query, CheckInLink.created_at, CheckInLink.id, page), datetime.now(UTC)
+    return [LinkInView(link, _state(link, now)) for link in links]
 
 
 async def revoke_check_in_link(

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import tuple_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -23,6 +22,7 @@ from app.services import versions
 from app.services.locks import lock_patient
 from app.services.notification_kinds import NotificationKind
 from app.services.outbox import NewNotification, notify
+from app.services.pages import newest_first
 from app.services.patients import get_patient
 from app.services.sealing import opened, sealed
 from app.tables import EmergencyAccess
@@ -87,13 +87,10 @@ async def get_emergency_access(session: AsyncSession, actor: Actor, access_id: U
 
 async def find_emergency_accesses(session: AsyncSession, actor: Actor, page: PageRequest) -> Sequence[EmergencyAccess]:
     """Newest first, of everybody or of the caller; one row more than the page holds, if there is one."""
-    begun_at, id_ = col(EmergencyAccess.begun_at), col(EmergencyAccess.id)
     query = select(EmergencyAccess).where(EmergencyAccess.clinic_id == actor.clinic_id)
     if actor.role is not Role.ADMIN:
         query = query.where(EmergencyAccess.actor_id == actor.token_id)
-    if page.after is not None:
-        query = query.where(tuple_(begun_at, id_) < (page.after.at, page.after.id))
-    rows = (await session.exec(query.order_by(begun_at.desc(), id_.desc()).limit(page.limit + 1))).all()
+    rows = await newest_first(session, query, EmergencyAccess.begun_at, EmergencyAccess.id, page)
     return await opened(session, rows)
 
 

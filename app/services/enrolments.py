@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import tuple_
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event, record_read
@@ -18,6 +17,7 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.enrolments import IDLE_DAYS, EnrolmentCreate, EnrolmentState
 from app.services.data_keys import get_token_key
+from app.services.pages import newest_first
 from app.services.patients import get_patient
 from app.services.versions import find_replayed
 from app.tables import Enrolment
@@ -75,10 +75,7 @@ async def find_enrolments(
     """Newest first, dead ones too; one row more than the page holds, if there is one."""
     await get_patient(session, actor, patient_id)
     query = select(Enrolment).where(Enrolment.clinic_id == actor.clinic_id, Enrolment.patient_id == patient_id)
-    if page.after is not None:
-        query = query.where(tuple_(col(Enrolment.created_at), col(Enrolment.id)) < (page.after.at, page.after.id))
-    query = query.order_by(col(Enrolment.created_at).desc(), col(Enrolment.id).desc()).limit(page.limit + 1)
-    return (await session.exec(query)).all()
+    return await newest_first(session, query, Enrolment.created_at, Enrolment.id, page)
 
 
 async def revoke_enrolment(

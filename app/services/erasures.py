@@ -6,8 +6,7 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import tuple_
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event
@@ -18,6 +17,7 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.erasures import ErasureGround
 from app.services.locks import lock_patient
+from app.services.pages import newest_first
 from app.services.patients import get_patient_in_view
 from app.services.versions import find_replayed
 from app.tables import Erasure
@@ -74,7 +74,4 @@ async def find_erasures(
     query = select(Erasure).where(Erasure.clinic_id == actor.clinic_id)
     if patient_id is not None:
         query = query.where(Erasure.patient_id == patient_id)
-    if page.after is not None:
-        query = query.where(tuple_(col(Erasure.erased_at), col(Erasure.id)) < (page.after.at, page.after.id))
-    query = query.order_by(col(Erasure.erased_at).desc(), col(Erasure.id).desc()).limit(page.limit + 1)
-    return (await session.exec(query)).all()
+    return await newest_first(session, query, Erasure.erased_at, Erasure.id, page)

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import func, tuple_
+from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select, update
@@ -28,6 +28,7 @@ from app.services.clinic_rules import get_own_clinic
 from app.services.derivation import rederive_patient
 from app.services.idempotency import claim_key, fingerprint
 from app.services.locks import lock_patient
+from app.services.pages import newest_first
 from app.services.references import reference_index
 from app.services.sealing import opened, sealed
 from app.tables import Clinic, Patient, PatientTimeZone
@@ -171,10 +172,7 @@ async def find_patient_time_zones(session: AsyncSession, actor: Actor, patient_i
 async def find_patients(session: AsyncSession, actor: Actor, page: PageRequest) -> Sequence[PatientInView]:
     """Newest first; one row more than the page holds, if there is one."""
     query = select(Patient).where(Patient.clinic_id == actor.clinic_id)
-    if page.after is not None:
-        query = query.where(tuple_(col(Patient.created_at), col(Patient.id)) < (page.after.at, page.after.id))
-    query = query.order_by(col(Patient.created_at).desc(), col(Patient.id).desc()).limit(page.limit + 1)
-    return await _all_in_view(session, actor, (await session.exec(query)).all())
+    return await _all_in_view(session, actor, await newest_first(session, query, Patient.created_at, Patient.id, page))
 
 
 async def _all_in_view(session: AsyncSession, actor: Actor, patients: Sequence[Patient]) -> list[PatientInView]:

@@ -6,7 +6,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import tuple_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -22,6 +21,7 @@ from app.privacy.columns import Role as ColumnRole
 from app.schemas.consents import Purpose
 from app.schemas.releases import ReleaseCreate, ReleaseDecision
 from app.services.consents import consents_in_force
+from app.services.pages import newest_first
 from app.services.scored_assessments import known_instrument
 from app.services.versions import find_replayed, refuse
 from app.tables import Release
@@ -152,10 +152,7 @@ async def find_releases(session: AsyncSession, actor: Actor, page: PageRequest) 
     query = select(Release).where(Release.clinic_id == actor.clinic_id)
     if actor.role is not Role.ADMIN:
         query = query.where(Release.requested_by == actor.token_id)
-    if page.after is not None:
-        query = query.where(tuple_(col(Release.requested_at), col(Release.id)) < (page.after.at, page.after.id))
-    query = query.order_by(col(Release.requested_at).desc(), col(Release.id).desc()).limit(page.limit + 1)
-    return (await session.exec(query)).all()
+    return await newest_first(session, query, Release.requested_at, Release.id, page)
 
 
 def refuse_ended(row: Release, now: datetime) -> None:

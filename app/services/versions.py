@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
@@ -21,6 +20,7 @@ from app.schemas.fields import Body, offset_minutes
 from app.schemas.limits import MAX_VERSIONS
 from app.schemas.versions import Change
 from app.services.idempotency import find_replay, fingerprint
+from app.services.pages import newest_first
 from app.services.sealing import opened, sealed
 from app.tables import Assessment, Versioned
 
@@ -59,12 +59,8 @@ async def find_current(
     session: AsyncSession, table: type[Row], actor: Actor, order_by: str, page: PageRequest, **conditions: Any
 ) -> Sequence[Row]:
     """Newest versions that meet the conditions, latest `order_by` first; one more than the page holds."""
-    at = getattr(table, order_by)
     query = select(table).where(table.clinic_id == actor.clinic_id, ~superseded(table)).filter_by(**conditions)
-    if page.after is not None:
-        query = query.where(tuple_(at, col(table.id)) < (page.after.at, page.after.id))
-    rows = (await session.exec(query.order_by(at.desc(), col(table.id).desc()).limit(page.limit + 1))).all()
-    return await opened(session, rows)
+    return await opened(session, await newest_first(session, query, getattr(table, order_by), table.id, page))
 
 
 def superseded(table: Any) -> Any:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, tuple_
+from sqlalchemy import func
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +15,7 @@ from app.errors import ConflictError, Fault, InvalidError, NotFoundError
 from app.ids import new_id
 from app.paging import PageRequest
 from app.schemas.webhooks import DeliveryAnswer, WebhookCreate
+from app.services.pages import newest_first
 from app.services.sealing import opened, sealed
 from app.services.versions import find_replayed
 from app.tables import Delivery, Notification, Webhook
@@ -64,10 +65,7 @@ async def get_webhook(session: AsyncSession, actor: Actor, webhook_id: UUID, *, 
 async def find_webhooks(session: AsyncSession, actor: Actor, page: PageRequest) -> Sequence[Webhook]:
     """Newest first; one row more than the page holds, if there is one."""
     query = select(Webhook).where(Webhook.clinic_id == actor.clinic_id)
-    if page.after is not None:
-        query = query.where(tuple_(col(Webhook.created_at), col(Webhook.id)) < (page.after.at, page.after.id))
-    query = query.order_by(col(Webhook.created_at).desc(), col(Webhook.id).desc()).limit(page.limit + 1)
-    return (await session.exec(query)).all()
+    return await newest_first(session, query, Webhook.created_at, Webhook.id, page)
 
 
 async def rotate_secret(session: AsyncSession, actor: Actor, id_: UUID, key: str | None) -> tuple[Webhook, bool]:
@@ -121,11 +119,8 @@ async def find_deliveries(
     query = _deliveries(actor, webhook_id)
     if status is not None:
         query = query.where(Delivery.status == status)
-    if page.after is not None:
-        after = (page.after.at, page.after.id)
-        query = query.where(tuple_(col(Notification.created_at), col(Notification.id)) < after)
-    query = query.order_by(col(Notification.created_at).desc(), col(Notification.id).desc()).limit(page.limit + 1)
-    return [_told(delivery, notification) for delivery, notification in (await session.exec(query)).all()]
+    found = await newest_first(session, query, Notification.created_at, Notification.id, page)
+    return [_told(delivery, notification) for delivery, notification in found]
 
 
 async def retry_delivery(
