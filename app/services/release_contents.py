@@ -1,35 +1,30 @@
-"""What a release holds: who may be told of and how finely, the files, and the manifest that says what was done."""
+"""What a release holds: who may be told of and how finely, their rows, and what the manifest says was done."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict, dataclass, replace
-from tempfile import TemporaryFile
-from typing import Any, BinaryIO, Final, cast
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 from app.privacy.classes import distinct_l, equal_distance, equivalence_classes, group_sizes, risk, t_closeness
-from app.privacy.columns import Column, Role, Tier, only_declared
+from app.privacy.columns import Column, Role, only_declared
 from app.privacy.generalise import Generalised, generalise
 from app.privacy.ladders import LADDERS
 from app.privacy.part_two import notice
 from app.privacy.uniqueness import two_totals_sizes, week_pattern_sizes
-from app.release_files import shapes
-from app.release_files.dictionary import dictionary_csv, dictionary_markdown, instruments_json
-from app.release_files.model import FileFacts, Format, Row, TableShape
-from app.release_files.package import ReleaseFacts, datapackage, document
-from app.release_files.package import manifest as package_manifest
-from app.release_files.writers import file_name, open_writer, write_document
+from app.release_files.model import Row
 from app.schemas.releases import ReleaseCreate
+from app.services.release_package import ReleaseFiles
 from app.services.release_records import Cells, Person, Source
 from app.services.releases import columns_asked, consented
-from app.services.scored_assessments import known_instrument
 
 VERSION: Final = "0.1.0"  # of this program, as its document says it
 WORDS: Final = "de-identified, not anonymous"
 BEAT_SECONDS: Final = 15
 _LADDERS: Final = {ladder.name: ladder for ladder in LADDERS}
 Names = dict[UUID, str]
+Tables = Mapping[str, Sequence[Column]]
 DrawNames = Callable[[Sequence[UUID]], Names]
 _RULES_VERSION: Final = "SELECT coalesce(max(version), 1) FROM clinic_rules WHERE clinic_id = $1 AND recorded_at <= $2"
 
@@ -89,8 +84,8 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
         raise TooFewError("nobody_can_be_hidden")
     names = draw([one.id for one, _ in kept])
     keys = sorted({key for one, _ in kept for key in one.instruments})
-    files = _Files(source.asked, columns, keys, stack)
-    await _write(source, files, kept, names, step)
+    files = ReleaseFiles(source.asked, columns, keys, stack)
+    await _write(source, columns, files, kept, names, step)
     manifest = await asyncio.to_thread(_manifest, columns, told, kept)
     applies = await source.needs_part_two_notice([one.id for one, _ in kept])
     rules = await source.connection.fetchval(_RULES_VERSION, source.clinic_id, source.known_at)
@@ -99,22 +94,22 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
         "known_at": source.known_at.isoformat(),
         "versions": {"tidemark": VERSION, "rules": rules},
     }
-    facts = _documents(source, files, manifest, files.close(), keys)
+    facts = files.finish(source.release_id, source.known_at.date(), manifest)
     return Built(manifest | {"files": [asdict(one) for one in facts]}, names, files.open)
 
 
 # --- What may be told -------------------------------------------------------------------------------------------------
 
 
-def _quasi(columns: Mapping[str, Sequence[Column]]) -> list[str]:
+def _quasi(columns: Tables) -> list[str]:
     return [one.name for one in columns.get("patients", ()) if one.role is Role.QUASI_IDENTIFIER]
 
 
-def _sensitive(columns: Mapping[str, Sequence[Column]]) -> bool:
+def _sensitive(columns: Tables) -> bool:
     return any(one.role is Role.SENSITIVE for one in columns.get("patients", ()))
 
 
-def _told(asked: ReleaseCreate, columns: Mapping[str, Sequence[Column]], persons: Sequence[Person]) -> Generalised:
+def _told(asked: ReleaseCreate, columns: Tables, persons: Sequence[Person]) -> Generalised:
     names = _quasi(columns)
     if not names:  # everybody looks alike
         rows = sum(one.rows for one in persons)
@@ -133,7 +128,7 @@ def _told(asked: ReleaseCreate, columns: Mapping[str, Sequence[Column]], persons
 Kept = Sequence[tuple[Person, tuple[Any, ...]]]
 
 
-def _manifest(columns: Mapping[str, Sequence[Column]], told: Generalised, kept: Kept) -> dict[str, Any]:
+def _manifest(columns: Tables, told: Generalised, kept: Kept) -> dict[str, Any]:
     """k, l and t of what is told, not of what was known."""
     keys, categories = [key for _, key in kept], [one.category for one, _ in kept]
     found, classes = risk(group_sizes(keys)), equivalence_classes(keys)
@@ -168,110 +163,21 @@ def _uniqueness(sizes: Sequence[int]) -> dict[str, float | None]:
     return {"alone_rate": found.alone_rate, "small_rate": found.small_rate}
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------
-
-_SHAPES: Final[Mapping[str, Callable[[ReleaseCreate, Sequence[str], Sequence[str]], TableShape]]] = {
-    "patients": lambda asked, _, more: shapes.persons(Tier(asked.tier), more),
-    "assessments": lambda asked, keys, more: shapes.scores(Tier(asked.tier), keys, more),
-    "treatment_sessions": lambda asked, _, more: shapes.sessions(Tier(asked.tier), more),
-}
+# --- Rows -------------------------------------------------------------------------------------------------------------
 
 
-class _Files:
-    """A writer for each table and format, into temporary files that nobody can find by name."""
-
-    def __init__(
-        self, asked: ReleaseCreate, columns: Mapping[str, Sequence[Column]], keys: Sequence[str], stack: AsyncExitStack
-    ) -> None:
-        self.columns = columns
-        self.open: dict[str, BinaryIO] = {}
-        self.shapes = {table: _shape(asked, table, mine, keys) for table, mine in columns.items()}
-        self._stack = stack
-        self._writers = {
-            table: [open_writer(format_, shape, self._file(format_, shape)) for format_ in sorted(asked.formats)]
-            for table, shape in self.shapes.items()
-        }
-
-    def write(self, table: str, rows: Sequence[Row]) -> None:
-        for writer in self._writers[table]:
-            writer.write(rows)
-
-    def add(self, name: str, content: bytes) -> FileFacts:
-        return write_document(name, content, self._new(name))
-
-    def close(self) -> list[FileFacts]:
-        return [writer.close() for writers in self._writers.values() for writer in writers]
-
-    def _file(self, format_: Format, shape: TableShape) -> BinaryIO:
-        return self._new(file_name(format_, shape))
-
-    def _new(self, name: str) -> BinaryIO:
-        self.open[name] = file = cast("BinaryIO", self._stack.enter_context(TemporaryFile()))  # noqa: SIM115  # the stack closes it
-        return file
-
-
-def _shape(asked: ReleaseCreate, table: str, columns: Sequence[Column], keys: Sequence[str]) -> TableShape:
-    chosen = {one.name for one in columns}
-    whole = _SHAPES[table](asked, keys, [one.name for one in columns])
-    return replace(whole, columns=tuple(one for one in whole.columns if one.name in chosen))
-
-
-def _documents(
-    source: Source, files: _Files, manifest: Mapping[str, Any], tables: list[FileFacts], keys: Sequence[str]
-) -> list[FileFacts]:
-    """What explains the tables, and the manifest as a file, which is written last and vouches for all the others."""
-    told, release = list(files.shapes.values()), _release_facts(source, manifest, keys)
-    facts = [
-        *tables,
-        files.add("dictionary.csv", dictionary_csv(told).encode()),
-        files.add("dictionary.md", dictionary_markdown(told).encode()),
-        files.add("instruments.json", instruments_json(map(known_instrument, keys)).encode()),
-    ]
-    facts.append(files.add("datapackage.json", document(datapackage(release, facts, told))))
-    notices = {"part_2_notice": manifest["part_2_notice"]}
-    return [*facts, files.add("manifest.json", document(notices | package_manifest(release, facts)))]
-
-
-def _release_facts(source: Source, manifest: Mapping[str, Any], keys: Sequence[str]) -> ReleaseFacts:
-    """Under the release's own id and day, so that a rebuild says the same."""
-    asked, versions = source.asked, manifest["versions"]
-    rates = {
-        f"{attack}_{rate}": value
-        for attack in ("unique_by_weeks", "unique_by_two_totals")
-        for rate, value in manifest[attack].items()
-    }
-    same = ("rows_in", "rows_out", "k", "l", "t", "highest_risk", "mean_risk", "loss_rate")
-    return ReleaseFacts(
-        id=str(source.release_id),
-        title=asked.purpose,
-        made_on=source.known_at.date(),
-        tier=Tier(asked.tier),
-        purpose=asked.purpose,
-        agreement=asked.agreement or asked.determination,
-        software_version=versions["tidemark"],
-        rules_version=str(versions["rules"]),
-        instruments=tuple(keys),
-        people_in=manifest["persons_in"],
-        people_out=manifest["persons_out"],
-        levels=manifest["rungs"],
-        suppressed={"persons": manifest["persons_left_out"], "rows": manifest["rows_left_out"]},
-        uniqueness=rates,
-        **{name: manifest[name] for name in same},
-    )
-
-
-async def _write(source: Source, files: _Files, kept: Kept, names: Names, step: Step) -> None:
+async def _write(source: Source, columns: Tables, files: ReleaseFiles, kept: Kept, names: Names, step: Step) -> None:
     ordered = sorted(kept, key=lambda one: names[one[0].id])
-    if "patients" in files.columns:
-        await asyncio.to_thread(files.write, "patients", _patients(files.columns, ordered, names))
+    if "patients" in columns:
+        await asyncio.to_thread(files.write, "patients", _patients(columns, ordered, names))
     async for some in source.tables([one.id for one, _ in ordered]):
-        for table in files.columns.keys() - {"patients"}:
-            rows = [row for id_, tables in some for row in _rows(files.columns[table], tables[table], names[id_])]
+        for table in columns.keys() - {"patients"}:
+            rows = [row for id_, tables in some for row in _rows(columns[table], tables[table], names[id_])]
             await asyncio.to_thread(files.write, table, rows)
             await step.on(rows=len(rows))
 
 
-def _patients(columns: Mapping[str, Sequence[Column]], kept: Kept, names: Names) -> list[Row]:
+def _patients(columns: Tables, kept: Kept, names: Names) -> list[Row]:
     quasi = _quasi(columns)
     told = (
         {"patient": names[one.id], "category": one.category, **dict(zip(quasi, map(_text, key), strict=True))}
