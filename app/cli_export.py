@@ -133,6 +133,8 @@ class _Export:
         id_ = await self._ask(asked)
         if (await self._look(id_)).status == "requested":
             _say(_ASKED.format(id=id_))
+            if self.wait:
+                _say("Waiting for it. Ctrl-C is safe: the same command goes on later.")
             while (await self._look(id_)).status == "requested":
                 await self._pass_time("Nobody has decided yet.")
         with _counts() as told:
