@@ -159,7 +159,7 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 async def until_somebody_waits(database: Database) -> None:
     """For a lock: then whoever was sent off is where the test wants them."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await database.fetch_alone("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.01)
 

@@ -329,7 +329,10 @@ def workers_beside(service: Service) -> list[int]:
     return [pid for pid in children(service.launcher.pid) if b"\0worker\0" in command_line(pid)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+ENDS_WITH = {signal.SIGTERM: 0, signal.SIGINT: 0, signal.SIGKILL: -signal.SIGKILL}
+
+
+@pytest.mark.parametrize("number", ENDS_WITH)
 async def test_the_server_has_one_beside_it_that_ends_with_it(
     worker: WorkerProcess, clinic: Clinic, receiver: Receiver, number: int
 ) -> None:
@@ -345,7 +348,7 @@ async def test_the_server_has_one_beside_it_that_ends_with_it(
             kill(first)
             await until(lambda: set(workers_beside(service)) - {first}, "another one runs")
         family = service.family()
-        service.stop(number)
+        assert service.stop(number) == ENDS_WITH[number]
         assert await_gone(family) == []
     finally:
         service.end()
