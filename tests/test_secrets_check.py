@@ -115,10 +115,10 @@ def test_a_weak_password_is_refused(password: str, told: str) -> None:
 
 def test_a_password_is_checked_at_once() -> None:
     """Whatever it is made of: no pattern of words takes the check long."""
-    begun = time.perf_counter()
+    begun = time.process_time()  # of ours alone, however busy the machine is
     for password in ("password" * 500 + "~é", "passpasswordword" * 300 + "ñ", "a" * 4_000 + "ñ"):
         weakness_of_password(password)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize(
