@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
@@ -84,7 +84,7 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
         raise TooFewError("nobody_can_be_hidden")
     names = draw([one.id for one, _ in kept])
     keys = sorted({key for one, _ in kept for key in one.instruments})
-    files = ReleaseFiles(source.asked, columns, keys, stack)
+    files = ReleaseFiles(source.asked, columns, keys, source.release_id, stack)
     await _write(source, columns, files, kept, names, step)
     manifest = await asyncio.to_thread(_manifest, columns, told, kept)
     applies = await source.needs_part_two_notice([one.id for one, _ in kept])
@@ -94,8 +94,7 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
         "known_at": source.known_at.isoformat(),
         "versions": {"tidemark": VERSION, "rules": rules},
     }
-    facts = files.finish(source.release_id, source.known_at.date(), manifest)
-    return Built(manifest | {"files": [asdict(one) for one in facts]}, names, files.open)
+    return Built(files.finish(manifest), names, files.open)
 
 
 # --- What may be told -------------------------------------------------------------------------------------------------
