@@ -16,6 +16,7 @@ from app.release_files.exchange import cdisc_qs, cdisc_rows, omop_observation, o
 from app.release_files.model import FileFacts, ReleaseFileError, Row, TableShape
 from app.release_files.odds import odds
 from app.release_files.package import MANIFEST, datapackage, document, manifest
+from app.release_files.rows import Values
 from app.release_files.shapes import TIME_COLUMNS, persons, scores, sessions
 from app.release_files.wide import scores_wide, wide_rows
 from app.release_files.writers import BATCH_ROWS, Writer, file_name, open_writer, write_document
@@ -40,16 +41,23 @@ def shape_faults(asked: Sequence[ReleaseShape], columns: Sequence[Column]) -> It
                 yield Fault(f"/shapes/{place}", "lacks_column", f"This shape cannot be made without {missing}.")
 
 
+_Make = Callable[[Iterable[Row]], Iterable[Row]]
+
+
 @dataclass(slots=True)
 class _Table:
     """One table in every format. Its rows are those it is given, or are made of them."""
 
     shape: TableShape
     writers: Sequence[Writer]
-    made: Callable[[Sequence[Row]], Iterable[Row]] | None = None
+    made: _Make | None = None
 
-    def write(self, rows: Sequence[Row]) -> None:
-        for batch in [rows] if self.made is None else _batches(self.made(rows)):
+    def write(self, columns: Sequence[Values]) -> None:
+        if self.made is None:
+            for writer in self.writers:
+                writer.write_columns(columns)
+            return
+        for batch in _batches(self.made(zip(*columns, strict=True))):
             for writer in self.writers:
                 writer.write(batch)
 
@@ -65,23 +73,24 @@ class ReleaseFiles:
         release_id: UUID,
         stack: AsyncExitStack,
     ) -> None:
-        self._asked, self._keys, self._release_id, self._stack = asked, keys, release_id, stack
+        self._asked, self.keys, self._release_id, self._stack = asked, keys, release_id, stack
         self.open: dict[str, BinaryIO] = {}
         self._instruments = [known_instrument(key) for key in keys]
         self._tables = {table: [*self._made_of(table, mine)] for table, mine in columns.items()}
         self._persons = dict.fromkeys(columns, 0)
         self._last: dict[str, object] = {}
 
-    def write(self, table: str, rows: Sequence[Row]) -> None:
-        """All rows of some persons, ordered by pseudonym. Raises ReleaseFileError when a person comes in two parts."""
-        if not rows:
+    def write(self, table: str, columns: Sequence[Values]) -> None:
+        """Whole persons, ordered by pseudonym. Raises ReleaseFileError when one comes in two parts."""
+        people = columns[0]
+        if not people:
             return
-        if rows[0][0] == self._last.get(table):
+        if people[0] == self._last.get(table):
             raise ReleaseFileError(f"{table}: the rows of one person came in two parts")
-        self._last[table] = rows[-1][0]
-        self._persons[table] += len({row[0] for row in rows})
+        self._last[table] = people[-1]
+        self._persons[table] += len(set(people))
         for one in self._tables[table]:
-            one.write(rows)
+            one.write(columns)
 
     def finish(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """The whole manifest. As a file it vouches for all others, and only itself is missing in it."""
@@ -91,7 +100,7 @@ class ReleaseFiles:
         head = {
             "release": str(self._release_id),
             "request": self._asked.model_dump(mode="json"),
-            "instruments": list(self._keys),
+            "instruments": list(self.keys),
             "odds": odds(told),
             **told,
         }
@@ -117,7 +126,7 @@ class ReleaseFiles:
             case "treatment_sessions":
                 yield self._new_table(sessions(columns))
             case "assessments":
-                forms = scores(columns, self._keys)
+                forms = scores(columns, self.keys)
                 for asked in self._asked.shapes:
                     yield self._of_forms(asked, forms, self._instruments)
 
@@ -134,7 +143,7 @@ class ReleaseFiles:
                 made = partial(cdisc_rows, forms, instruments, study=str(self._release_id))
                 return self._new_table(cdisc_qs(forms), made)
 
-    def _new_table(self, shape: TableShape, made: Callable[[Sequence[Row]], Iterable[Row]] | None = None) -> _Table:
+    def _new_table(self, shape: TableShape, made: _Make | None = None) -> _Table:
         formats = sorted(self._asked.formats)
         return _Table(shape, [open_writer(one, shape, self._new(file_name(one, shape))) for one in formats], made)
 
