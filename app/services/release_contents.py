@@ -12,7 +12,7 @@ from app.privacy.columns import Column, Role, only_declared
 from app.privacy.generalise import Generalised, generalise
 from app.privacy.ladders import LADDERS
 from app.privacy.part_two import notice
-from app.privacy.uniqueness import two_totals_sizes, week_pattern_sizes
+from app.privacy.uniqueness import pattern_sizes, two_totals_sizes
 from app.release_files.model import Row
 from app.schemas.releases import ReleaseCreate
 from app.services.release_package import ReleaseFiles
@@ -148,7 +148,8 @@ def _manifest(columns: Tables, told: Generalised, kept: Kept) -> dict[str, Any]:
         "t": t_closeness(classes, categories, equal_distance) if known else None,
         "loss_rate": told.loss_rate,
         "rungs": dict(told.levels),
-        "unique_by_weeks": _uniqueness(week_pattern_sizes([one.weeks for one, _ in kept])),
+        "unique_by_weeks": _uniqueness(pattern_sizes(one.forms for one, _ in kept)),
+        "unique_by_sessions": _uniqueness(pattern_sizes(one.sessions for one, _ in kept)),
         "unique_by_two_totals": _uniqueness(two_totals_sizes([one.totals for one, _ in kept])),
         "columns": [
             {"table": one.table, "name": one.name, "type": one.type, "says": one.says, "made_by": one.made_by}

@@ -81,7 +81,7 @@ def _facts(
     versions = manifest["versions"]
     rates = {
         f"{attack}_{rate}": value
-        for attack in ("unique_by_weeks", "unique_by_two_totals")
+        for attack in ("unique_by_weeks", "unique_by_sessions", "unique_by_two_totals")
         for rate, value in manifest[attack].items()
     }
     same = ("rows_in", "rows_out", "k", "l", "t", "highest_risk", "mean_risk", "loss_rate")

@@ -1,7 +1,7 @@
 """What a release is made of, read in one snapshot a few hundred patients at a time, as it was known at its time."""
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import groupby
@@ -27,6 +27,7 @@ from app.services.sealing import open_text, place
 AT_ONCE: Final = 500  # patients whose forms are in memory
 
 Cells = Mapping[str, Any]  # of one row, by column
+Moment = tuple[Hashable, ...]  # what the release tells of a form or a session beside its result: which, and when
 
 _FORMS: Final = """
 SELECT patient_id, instrument, instrument_version, id, taken_at, taken_at_offset_minutes, total, validity, responses
@@ -76,8 +77,9 @@ class Person:
     traits: Mapping[str, Any]  # by the names of the quasi-identifiers
     category: str | None
     instruments: frozenset[str]  # with their versions
-    weeks: tuple[int, ...]
-    totals: tuple[tuple[int, float], ...]  # week and total; instruments are told apart
+    forms: tuple[Moment, ...]
+    totals: tuple[tuple[Moment, float], ...]
+    sessions: tuple[Moment, ...]
     rows: int
 
 
@@ -165,8 +167,9 @@ def _person(asked: ReleaseCreate, read: _Read, known_at: datetime) -> Person | N
     if first is None:
         return None
     start, day = first["started_at"], _day(first, "started_at")
-    weeks = [_week(start, form["taken_at"]) for form in read.forms]
-    told = zip(weeks, read.forms, strict=True)
+    told = {table: {column.name for column in columns} for table, columns in columns_asked(asked).items()}
+    forms = _moments((_form_cells(start, form) for form in read.forms), told.get("assessments"))
+    totals = zip(forms, (form["total"] for form in read.forms), strict=False)
     return Person(
         id=read.id,
         first_dose_at=start,
@@ -180,20 +183,21 @@ def _person(asked: ReleaseCreate, read: _Read, known_at: datetime) -> Person | N
         },
         category=_category(known_instrument(asked.instruments[0]), read, known_at),
         instruments=frozenset(map(_key, read.forms)),
-        weeks=tuple(weeks),
-        totals=tuple((week, _apart(asked, form)) for week, form in told if form["total"] is not None),
-        rows=sum(_row_counts(asked, read)),
+        forms=forms,
+        totals=tuple(one for one in totals if one[1] is not None and "total" in told["assessments"]),
+        sessions=_moments(_sessions(start, read.sessions), told.get("treatment_sessions")),
+        rows=sum(_row_counts(told, read)),
     )
 
 
-def _row_counts(asked: ReleaseCreate, read: _Read) -> Iterator[int]:
+def _row_counts(told: Collection[str], read: _Read) -> Iterator[int]:
     counts = {"patients": 1, "assessments": len(read.forms), "treatment_sessions": len(read.sessions)}
-    return (counts[table] for table in columns_asked(asked))
+    return (counts[table] for table in told)
 
 
-def _apart(asked: ReleaseCreate, form: asyncpg.Record) -> float:
-    """A total that is equal to no other instrument's: an attacker knows which questionnaire a friend filled."""
-    return float(1_000 * asked.instruments.index(form["instrument"]) + form["total"])
+def _moments(rows: Iterable[Cells], told: Collection[str] | None) -> tuple[Moment, ...]:
+    """None of a table that is not in the release."""
+    return () if told is None else tuple(tuple(row[name] for name in row if name in told) for row in rows)
 
 
 def _is_in(asked: ReleaseCreate, person: Person) -> bool:
@@ -244,14 +248,21 @@ def _tables(read: _Read) -> dict[str, list[Cells]]:
 def _assessments(start: datetime, forms: Iterable[asyncpg.Record]) -> Iterator[Cells]:
     for form in forms:
         yield {
-            "week": _week(start, form["taken_at"]),
-            "instrument": _key(form),
+            **_form_cells(start, form),
             "total": whole(form["total"]),
             "validity": form["validity"],
-            "taken_on": _day(form, "taken_at"),
-            "day": (form["taken_at"] - start) // (WEEK / 7),
             "responses": json.dumps(form["responses"], separators=(",", ":")),
         }
+
+
+def _form_cells(start: datetime, form: asyncpg.Record) -> Cells:
+    """Which form, and when."""
+    return {
+        "week": _week(start, form["taken_at"]),
+        "instrument": _key(form),
+        "taken_on": _day(form, "taken_at"),
+        "day": (form["taken_at"] - start) // (WEEK / 7),
+    }
 
 
 def _key(form: asyncpg.Record) -> str:
