@@ -45,6 +45,7 @@ _FORMS: Final = f"""
 FROM assessment form
 WHERE form.clinic_id = $1 AND form.patient_id = ANY($3::uuid[]) AND form.instrument = ANY($4::text[]) AND {COUNTED}
 """
+_WHICH: Final = frozenset({"instrument", "kind", "week", "day", "taken_on", "started_on"})  # form or session, and when
 _SESSIONS: Final = f"""
 SELECT patient_id, array_agg(kind) AS kind, array_agg({_MICROSECONDS.format("started_at")}) AS at,
     array_agg(started_at_offset_minutes) AS "offset"
@@ -102,13 +103,16 @@ def columns_of_block(block: Block, tables: Tables, names: Mapping[UUID, str]) ->
     }
 
 
-def add_check_ins(block: Block, instruments: Sequence[str], courses: Courses) -> None:
-    """A total is equal to no other instrument's: an attacker knows which questionnaire a friend filled."""
-    apart = {name: 1_000 * place for place, name in enumerate(instruments)}
-    for one in block.people:
-        forms = block.forms.get(one.id, _NOTHING)
-        totals = zip(forms["instrument"], forms["total"], strict=True)
-        courses.add(_weeks(one, forms), [None if total is None else apart[name] + total for name, total in totals])
+def add_courses(
+    block: Block, tables: Tables, told: Mapping[str, Sequence[Values]], courses: Mapping[str, Courses]
+) -> None:
+    """As the files tell them and no further: the attacker whose odds are counted has the files."""
+    for table, read in (("assessments", block.forms), ("treatment_sessions", block.sessions)):
+        names = (column.name for column in tables.get(table, ()))
+        columns = dict(zip(names, told.get(table, ()), strict=True))
+        sizes = [len(read[one.id]["at"]) if columns and one.id in read else 0 for one in block.people]
+        which = [values for name, values in columns.items() if name in _WHICH]
+        courses[table].add(sizes, zip(*which, columns.get("total", [None] * sum(sizes)), strict=True))
 
 
 def _forms_sql(tables: Tables) -> str:
@@ -121,9 +125,6 @@ def _forms_sql(tables: Tables) -> str:
 
 def _by_patient(rows: Iterable[asyncpg.Record]) -> dict[UUID, asyncpg.Record]:
     return {row["patient_id"]: row for row in rows}
-
-
-_NOTHING: Final[_Lists] = dict.fromkeys(_READ, ())
 
 
 # --- One person -------------------------------------------------------------------------------------------------------
