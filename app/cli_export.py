@@ -115,8 +115,8 @@ def _line(content: bytes) -> str:
 
 def _placed(error: InvalidError) -> InvalidError:
     """In one line, as the JSON pointers of the API."""
-    places = " ".join(f"{fault.pointer or 'All of it'}: {fault.message}" for fault in error.faults)
-    return InvalidError(f"{error.detail.replace('the content', 'the request')} {places}")
+    places = (f"{fault.pointer or 'All of it'}: {fault.message}" for fault in error.faults)
+    return InvalidError(" ".join((error.detail.replace("the content", "the request"), *places)))
 
 
 def _say(line: str) -> None:
