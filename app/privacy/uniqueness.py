@@ -6,51 +6,52 @@ changes the data; the sizes go through `risk` of classes.py into the manifest, f
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import combinations
-from typing import Any, Final
+from itertools import combinations, count
+from typing import Final
 
 from app.privacy.classes import group_sizes
 
 CheckIn = tuple[int, float]  # week since the first dose, total
 
-_CROWDS_BYTES: Final = 4 * 2**20  # of memory for sets of people at once
+_CROWDS_BYTES: Final = 2**20  # of memory for sets of people at once
 
 
 class Courses:
     """Check-ins of many people, each kept as a number of four bytes.
 
-    Units and range: weeks are any integers; a total is whatever is equal when an attacker takes it for equal.
-    Missing data: a check-in whose total is None is in `weeks` and not in `totals`.
+    Units and range: weeks are any integers; totals are equal when an attacker takes them for equal.
+    Missing data: a check-in whose total is None is among the weeks and not among the totals.
     Raises: nothing.
     Source: none; it is storage.
 
     >>> courses = Courses()
     >>> courses.add([0, 4], [19, None])
-    >>> [list(weeks) for weeks in courses.weeks()], [len(totals) for totals in courses.totals]
+    >>> [list(weeks) for weeks in courses.weeks()], [len(totals) for totals in courses.totals()]
     ([[0, 4]], [1])
     """
 
     def __init__(self) -> None:
-        self.totals: list[Collection[int]] = []  # of each person, as numbers that stand for week and total
-        self._without: list[Collection[int]] = []  # of each person, numbers of weeks without a total
-        self._numbers: dict[tuple[int, Any], int] = {}
+        self._numbers: defaultdict[tuple[int, float | None], int] = defaultdict(count().__next__)
+        self._people: list[array[int]] = []
 
-    def add(self, weeks: Iterable[int], totals: Iterable[Any]) -> None:
+    def add(self, weeks: Iterable[int], totals: Iterable[float | None]) -> None:
         """The next person."""
-        known, without = array("I"), array("I")
-        for check_in in zip(weeks, totals, strict=True):
-            number = self._numbers.setdefault(check_in, len(self._numbers))
-            (without if check_in[1] is None else known).append(number)
-        self.totals.append(known)
-        self._without.append(without or ())
+        self._people.append(array("I", map(self._numbers.__getitem__, zip(weeks, totals, strict=True))))
 
     def weeks(self) -> Iterator[Iterable[int]]:
         """Those of one person after the other."""
-        of_number = array("i", (week for week, _ in self._numbers))
-        for known, without in zip(self.totals, self._without, strict=True):
-            yield [of_number[number] for number in (*known, *without)]
+        week_of = array("i", (week for week, _ in self._numbers))
+        return ([week_of[number] for number in mine] for mine in self._people)
+
+    def totals(self) -> list[Collection[int]]:
+        """Of each person, as numbers that stand for week and total."""
+        without = {number for (_, total), number in self._numbers.items() if total is None}
+        return [
+            mine if without.isdisjoint(mine) else array("I", (number for number in mine if number not in without))
+            for mine in self._people
+        ]
 
 
 def week_pattern_sizes(courses: Iterable[Iterable[int]]) -> list[int]:
@@ -98,16 +99,17 @@ def two_totals_sizes(courses: Sequence[Collection[Hashable]]) -> list[int]:
             bits[place >> 3] |= 1 << (place & 7)
         return int.from_bytes(bits, "little")
 
-    return [_smallest(set(course), people, crowd) or len(courses) for course in courses]
+    how_many = {check_in: len(places) for check_in, places in people.items()}
+    return [_smallest(set(course), how_many, crowd) or len(courses) for course in courses]
 
 
 def _smallest(
-    course: Collection[Hashable], people: "defaultdict[Hashable, array[int]]", crowd: Callable[[Hashable], int]
+    course: Collection[Hashable], how_many: Mapping[Hashable, int], crowd: Callable[[Hashable], int]
 ) -> int | None:
-    rarest = sorted(course, key=lambda check_in: len(people[check_in]))
-    if not rarest:
+    if not course:
         return None
-    smallest = len(people[rarest[0]])
+    rarest = sorted(course, key=how_many.__getitem__)
+    smallest = how_many[rarest[0]]
     for one, other in combinations(rarest, 2):  # rare ones first: most people end at 1 soon
         if smallest == 1:
             break

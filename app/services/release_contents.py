@@ -162,7 +162,7 @@ def _manifest(columns: Tables, told: Generalised, kept: Kept, courses: Courses) 
         "loss_rate": told.loss_rate,
         "rungs": dict(told.levels),
         "unique_by_weeks": _uniqueness(week_pattern_sizes(courses.weeks())),
-        "unique_by_two_totals": _uniqueness(two_totals_sizes(courses.totals)),
+        "unique_by_two_totals": _uniqueness(two_totals_sizes(courses.totals())),
         "columns": [
             {"table": one.table, "name": one.name, "type": one.type, "says": one.says, "made_by": one.made_by}
             for table in columns.values()
@@ -190,7 +190,7 @@ async def _write(
         await asyncio.to_thread(files.write, "patients", _patients(columns, ordered, names))
 
     def write(block: Block) -> int:
-        add_check_ins(block, source.asked.instruments, courses)
+        add_check_ins(block, files.keys, courses)
         told = columns_of_block(block, columns, names)
         for table, values in told.items():
             files.write(table, values)

@@ -19,7 +19,7 @@ from app.release_files.model import Value
 from app.release_files.rows import Values
 from app.services.release_records import COUNTED, Person, Source, parts
 
-AT_ONCE: Final = 250  # patients whose forms are in memory; twice that, for the next are read meanwhile
+AT_ONCE: Final = 100  # patients whose forms are in memory; twice that, for the next are read meanwhile
 
 Tables = Mapping[str, Sequence[Column]]
 _Lists = Mapping[str, Sequence[Any]]  # of one person: what was read, by name, in lists of equal length
@@ -31,8 +31,7 @@ _MICROSECONDS: Final = "(date_part('epoch', {}) * 1000000::float8)::int8"  # exa
 
 # What is read of each form, and what only a column that is asked for needs.
 _READ: Final[Mapping[str, str]] = {
-    "instrument": "form.instrument",
-    "version": "form.instrument_version",
+    "instrument": "form.instrument || '@' || form.instrument_version",
     "at": _MICROSECONDS.format("form.taken_at"),
     "total": "form.total",
     "validity": "form.validity",
@@ -75,7 +74,7 @@ async def blocks(source: Source, tables: Tables, people: Sequence[Person]) -> As
         ids = [one.id for one in some]
         read = await source.connection.fetch(forms, *source.then, ids, source.asked.instruments)
         sessions = await source.connection.fetch(_SESSIONS, *source.then, ids) if "treatment_sessions" in tables else ()
-        yield Block(some, _by_patient(read), _by_patient(sessions))
+        yield Block(some, _by_patient(read, some), _by_patient(sessions, some))
 
 
 async def count_rows(source: Source, tables: Collection[str], ids: Sequence[UUID]) -> int:
@@ -93,7 +92,7 @@ async def count_rows(source: Source, tables: Collection[str], ids: Sequence[UUID
 def columns_of_block(block: Block, tables: Tables, names: Mapping[UUID, str]) -> dict[str, list[Values]]:
     """The columns that were asked for, in their order, of forms and sessions."""
     return {
-        table: _together([_of_person(columns, made, one, read.get(one.id), names[one.id]) for one in block.people])
+        table: _together([_of_person(columns, made, read.get(one.id), names[one.id]) for one in block.people])
         for table, made, read in (
             ("assessments", _FORM_COLUMNS, block.forms),
             ("treatment_sessions", _SESSION_COLUMNS, block.sessions),
@@ -102,13 +101,14 @@ def columns_of_block(block: Block, tables: Tables, names: Mapping[UUID, str]) ->
     }
 
 
-def add_check_ins(block: Block, instruments: Sequence[str], courses: Courses) -> None:
+def add_check_ins(block: Block, keys: Sequence[str], courses: Courses) -> None:
     """A total is equal to no other instrument's: an attacker knows which questionnaire a friend filled."""
-    apart = {name: 1_000 * place for place, name in enumerate(instruments)}
+    names = [key.partition("@")[0] for key in keys]
+    apart = {key: 1_000 * names.index(name) for key, name in zip(keys, names, strict=True)}
     for one in block.people:
         forms = block.forms.get(one.id, _NOTHING)
         totals = zip(forms["instrument"], forms["total"], strict=True)
-        courses.add(_weeks(one, forms), [None if total is None else apart[name] + total for name, total in totals])
+        courses.add(forms["week"], [None if total is None else apart[key] + total for key, total in totals])
 
 
 def _forms_sql(tables: Tables) -> str:
@@ -119,35 +119,39 @@ def _forms_sql(tables: Tables) -> str:
     return f"SELECT form.patient_id, {lists} {_FORMS} GROUP BY form.patient_id"
 
 
-def _by_patient(rows: Iterable[asyncpg.Record]) -> dict[UUID, asyncpg.Record]:
-    return {row["patient_id"]: row for row in rows}
+def _by_patient(rows: Iterable[asyncpg.Record], people: Iterable[Person]) -> dict[UUID, _Lists]:
+    starts = {one.id: (one.first_dose_at - _EPOCH) // _MICROSECOND for one in people}
+    return {row["patient_id"]: _placed(row, starts[row["patient_id"]]) for row in rows}
 
 
-_NOTHING: Final[_Lists] = dict.fromkeys(_READ, ())
+def _placed(read: _Lists, start: int) -> _Lists:
+    """With the time since the first dose, and the week as `week_index` has it."""
+    since = [at - start for at in read["at"]]
+    return {**read, "since": since, "week": [one // _WEEK_US for one in since]}
+
+
+_NOTHING: Final[_Lists] = dict.fromkeys(("week", "instrument", "total"), ())
 
 
 # --- One person -------------------------------------------------------------------------------------------------------
 
 
-def _of_person(
-    columns: Sequence[Column], made: "_Made", one: Person, read: _Lists | None, name: str
-) -> list[Sequence[Value]]:
+def _of_person(columns: Sequence[Column], made: "_Made", read: _Lists | None, name: str) -> list[Sequence[Value]]:
     if read is None:
         return [()] * len(columns)
-    told = _in_shown_order([made[column.name](one, read) for column in columns if column.name != "patient"])
+    told = _in_shown_order([made[column.name](read) for column in columns if column.name != "patient"])
     count = len(told[0])
     return [[name] * count if column.name == "patient" else told.pop(0) for column in columns]
 
 
 def _in_shown_order(columns: Sequence[Sequence[Value]]) -> list[Sequence[Value]]:
-    """In the order of what the rows show: not in that of a time that is not told. Unknown comes first."""
-    keys = list(zip(*map(_sortable, columns), strict=True))
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return [[column[place] for place in order] for column in columns]
+    """In the order of what the rows show: not in that of a time that is not told."""
+    unknown_first = _unknown_first if any(None in column for column in columns) else None
+    return list(zip(*sorted(zip(*columns, strict=True), key=unknown_first), strict=True))
 
 
-def _sortable(column: Sequence[Any]) -> Sequence[Any]:
-    return [(value is not None, value) for value in column] if None in column else column
+def _unknown_first(row: Sequence[Any]) -> list[tuple[bool, Any]]:
+    return [(value is not None, value) for value in row]
 
 
 def _together(people: Sequence[Sequence[Sequence[Value]]]) -> list[Values]:
@@ -156,47 +160,31 @@ def _together(people: Sequence[Sequence[Sequence[Value]]]) -> list[Values]:
 
 # --- Columns ----------------------------------------------------------------------------------------------------------
 
-_Made = Mapping[str, Callable[[Person, _Lists], Sequence[Value]]]
+_Made = Mapping[str, Callable[[_Lists], Sequence[Value]]]
 
 
-def _weeks(one: Person, read: _Lists) -> list[int]:
-    """As `week_index` has it, of whole lists."""
-    start = _microseconds(one.first_dose_at)
-    return [(at - start) // _WEEK_US for at in read["at"]]
+def _days(read: _Lists) -> list[int]:
+    return [since // _DAY_US for since in read["since"]]
 
 
-def _days(one: Person, read: _Lists) -> list[int]:
-    start = _microseconds(one.first_dose_at)
-    return [(at - start) // _DAY_US for at in read["at"]]
-
-
-def _dates(_: Person, read: _Lists) -> list[date]:
+def _dates(read: _Lists) -> list[date]:
     """By the clock of whoever wrote it down."""
     first = _EPOCH.toordinal()
     local = (at + offset * _MINUTE_US for at, offset in zip(read["at"], read["offset"], strict=True))
     return [date.fromordinal(first + at // _DAY_US) for at in local]
 
 
-def _instruments(_: Person, read: _Lists) -> list[str]:
-    keys = {one: f"{one[0]}@{one[1]}" for one in set(zip(read["instrument"], read["version"], strict=True))}
-    return [keys[one] for one in zip(read["instrument"], read["version"], strict=True)]
-
-
-def _as_read(name: str) -> Callable[[Person, _Lists], Sequence[Value]]:
-    return lambda _, read: read[name]
-
-
-def _microseconds(at: datetime) -> int:
-    return (at - _EPOCH) // _MICROSECOND
+def _as_read(name: str) -> Callable[[_Lists], Sequence[Value]]:
+    return lambda read: read[name]
 
 
 _FORM_COLUMNS: Final[_Made] = {
-    "week": _weeks,
-    "instrument": _instruments,
+    "week": _as_read("week"),
+    "instrument": _as_read("instrument"),
     "total": _as_read("total"),
     "validity": _as_read("validity"),
     "taken_on": _dates,
     "day": _days,
     "responses": _as_read("responses"),
 }
-_SESSION_COLUMNS: Final[_Made] = {"week": _weeks, "kind": _as_read("kind"), "started_on": _dates}
+_SESSION_COLUMNS: Final[_Made] = {"week": _as_read("week"), "kind": _as_read("kind"), "started_on": _dates}
