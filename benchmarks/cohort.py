@@ -84,10 +84,10 @@ class Cohort:
     forms: int
 
 
-async def fill(address: PostgresAddress, forms: int) -> Cohort:
+async def fill(address: PostgresAddress, forms: int, people: int | None = None) -> Cohort:
     """A clinic with so many forms, in the order they came; the same whenever it is made, but for ids."""
     database = Database(address.runtime_url, Settings(statement_timeout_ms=300_000))
-    patients = tuple(new_id() for _ in range(max(1, forms // FORMS_OF_A_PERSON)))
+    patients = tuple(new_id() for _ in range(people or max(1, forms // FORMS_OF_A_PERSON)))
     await database.open()
     try:
         clinic = await clinics.record_clinic(database, "Research", "UTC")

@@ -1,4 +1,4 @@
-"""A research release of a million forms: beside a copy of the same rows by psql, its memory, and check-ins meanwhile."""
+"""A research release of a million forms: beside a copy of the same rows by psql, its memory, and check-ins then."""
 
 import asyncio
 import re

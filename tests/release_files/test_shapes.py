@@ -52,12 +52,12 @@ def test_tables_have_what_the_tier_allows_and_nothing_else(tier: Tier, asked: tu
 
 def test_a_new_column_is_absent_until_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here by declaring one; it then is in the derived table too, and only in the tier it was declared for."""
-    new = privacy.Column("assessments", "mode", "string", Role.COURSE, "how", "as stored", frozenset({Tier.EXPERT}))
-    assert "mode" not in scores(Tier.EXPERT, KEYS).names
+    new = privacy.Column("assessments", "language", "string", Role.COURSE, "how", "as stored", frozenset({Tier.EXPERT}))
+    assert "language" not in scores(Tier.EXPERT, KEYS).names
     monkeypatch.setattr(privacy, "COLUMNS", (*COLUMNS, new))
-    assert scores(Tier.EXPERT, KEYS).names[-1] == "mode"
-    assert "phq_9_v1_mode" in scores_wide(scores(Tier.EXPERT, KEYS), INSTRUMENTS).names
-    assert "mode" not in scores(Tier.SAFE_HARBOR, KEYS).names
+    assert scores(Tier.EXPERT, KEYS).names[-1] == "language"
+    assert "phq_9_v1_language" in scores_wide(scores(Tier.EXPERT, KEYS), INSTRUMENTS).names
+    assert "language" not in scores(Tier.SAFE_HARBOR, KEYS).names
 
 
 def test_what_no_table_has_is_refused() -> None:
