@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,6 +17,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx2
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from app import cli_export
@@ -28,7 +30,7 @@ from app.export_directory import ORDER
 from app.ids import new_id
 from app.main import create_app
 from app.paging import PageRequest
-from app.schemas.releases import ReleaseDecision
+from app.schemas.releases import ReleaseAnswer, ReleaseDecision
 from app.services import clinics, release_downloads, releases
 from app.services.data_keys import get_key
 from app.services.operators import get_operator
@@ -49,13 +51,17 @@ PEOPLE = 12
 
 
 async def a_release(
-    database: Database, status: str = "ready", persons: int = 0, files: Mapping[str, bytes] = FILES
+    database: Database,
+    status: str = "ready",
+    persons: int = 0,
+    files: Mapping[str, bytes] = FILES,
+    promised: Mapping[str, bytes] | None = None,
 ) -> tuple[UUID, UUID]:
-    """Clinic and release."""
+    """Clinic and release; what its manifest promises is what it has, if nothing else is said."""
     clinic_id, id_ = (await clinics.record_clinic(database, "Command line", "UTC")).clinic_id, new_id()
     facts = [
         {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "rows": None}
-        for name, content in files.items()
+        for name, content in (promised or files).items()
     ]
     manifest = json.dumps({"persons_out": persons, "files": facts}) if status == "ready" else None
     async with database.connection(clinic_id) as connection:
@@ -112,22 +118,30 @@ def test_a_part_of_something_else_is_fetched_anew(on_database: OnDatabase, tmp_p
     assert held(tmp_path) == FILES
 
 
-def test_what_is_not_as_the_manifest_says_is_never_whole(
-    on_database: OnDatabase, address: PostgresAddress, tmp_path: Path
-) -> None:
+def test_what_is_cut_off_is_never_whole(on_database: OnDatabase, address: PostgresAddress, tmp_path: Path) -> None:
     clinic_id, release_id = on_database(a_release)
     asyncio.run(as_owner(address, clinic_id, "DELETE FROM release_chunk WHERE name = 'scores.csv' AND number = 2"))
     found = run(clinic_id, tmp_path, "--release", release_id)
     assert (type(found.exception), list(held(tmp_path))) == (NotFoundError, ["scores.csv.part"])
 
 
+def test_other_bytes_than_those_of_the_manifest_are_never_whole(on_database: OnDatabase, tmp_path: Path) -> None:
+    promised = {"scores.csv": LARGE[::-1]}
+    clinic_id, release_id = on_database(lambda database: a_release(database, promised=promised))
+    found = run(clinic_id, tmp_path, "--release", release_id)
+    assert "not as the manifest says" in str(found.exception)
+    assert list(held(tmp_path)) == ["scores.csv.part"]
+
+
 @pytest.mark.parametrize(("status", "error"), [("requested", ConflictError), ("absent", NotFoundError)])
 def test_what_is_not_ready_is_not_given_out(
-    on_database: OnDatabase, tmp_path: Path, status: str, error: type[AppError]
+    on_database: OnDatabase, address: PostgresAddress, tmp_path: Path, status: str, error: type[AppError]
 ) -> None:
     clinic_id, release_id = on_database(lambda database: a_release(database, "requested"))
     found = run(clinic_id, tmp_path, "--release", uuid4() if status == "absent" else release_id)
     assert (type(found.exception), held(tmp_path)) == (error, {})
+    outcome = "absent" if status == "absent" else "refused"
+    assert outcomes(address, clinic_id) == [("release.export", outcome)]
 
 
 @pytest.mark.parametrize(
@@ -150,12 +164,21 @@ def test_why_nothing_more_comes_of_it_is_said(
     found = run(clinic_id, tmp_path, "--release", release_id)
     assert (type(found.exception), held(tmp_path)) == (error, {})
     assert words in str(found.exception)
+    assert outcomes(address, clinic_id) == [("release.export", "refused")]
 
 
-def test_it_is_not_given_out_when_somebody_was_erased(on_database: OnDatabase, tmp_path: Path) -> None:
+def test_every_failure_of_the_api_has_its_words() -> None:
+    told = ReleaseAnswer.model_fields["failure"].description or ""
+    assert set(re.findall("`([a-z_]+)`:", told)) <= cli_export._FAILED.keys()
+
+
+def test_it_is_not_given_out_when_somebody_was_erased(
+    on_database: OnDatabase, address: PostgresAddress, tmp_path: Path
+) -> None:
     clinic_id, release_id = on_database(lambda database: a_release(database, persons=1))
     found = run(clinic_id, tmp_path, "--release", release_id)
     assert (type(found.exception), held(tmp_path)) == (GoneError, {})
+    assert outcomes(address, clinic_id) == [("release.export", "refused")]
 
 
 def test_one_that_ends_on_the_way_says_why(
@@ -175,6 +198,23 @@ def test_one_that_ends_on_the_way_says_why(
     monkeypatch.setattr(release_downloads, "open_file", revoked_first)
     found = run(clinic_id, tmp_path, "--release", release_id)
     assert (type(found.exception), held(tmp_path)) == (GoneError, {})
+
+
+@pytest.mark.parametrize(
+    ("in_the_way", "words"), [("scores.csv.part", "scores.csv cannot be written: Is a dir"), (".", "cannot be made")]
+)
+def test_what_is_in_the_way_is_named(on_database: OnDatabase, tmp_path: Path, in_the_way: str, words: str) -> None:
+    """A directory where a file should be, and a file where the directory should."""
+    clinic_id, release_id = on_database(a_release)
+    out = tmp_path / "release"
+    if in_the_way == ".":
+        out.write_bytes(b"")
+        out = out / "deeper"
+    else:
+        (out / in_the_way).mkdir(parents=True)
+    found = run(clinic_id, out, "--release", release_id)
+    assert isinstance(found.exception, AppError)
+    assert words in str(found.exception)
 
 
 def test_two_in_one_directory_would_spoil_it(on_database: OnDatabase, tmp_path: Path) -> None:
@@ -213,6 +253,12 @@ async def decide(address: PostgresAddress, clinic_id: UUID, decision: str) -> No
         await send(admin, "POST", f"/v1/releases/{newest['id']}/approval", {"decision": decision})
 
 
+def outcomes(address: PostgresAddress, clinic_id: UUID) -> list[tuple[str, str]]:
+    """What the trail tells of releases."""
+    told = "SELECT action, outcome FROM audit_event WHERE action LIKE 'release%' ORDER BY id"
+    return [(row["action"], row["outcome"]) for row in asyncio.run(as_owner(address, clinic_id, told))]
+
+
 async def as_owner(address: PostgresAddress, clinic_id: UUID, statement: str) -> list[asyncpg.Record]:
     owner = await asyncpg.connect(address.owner_url)
     try:
@@ -234,9 +280,15 @@ def request_file(tmp_path: Path) -> Path:
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """None runs here, so that waiting for one only takes time."""
     monkeypatch.setattr(cli_export, "TAKEN_WITHIN", timedelta(0))
+    monkeypatch.setattr(cli_export, "LOOK_SECONDS", 0.01)
 
 
-@pytest.mark.usefixtures("no_worker")
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_export, "err", Console(stderr=True, force_terminal=True, width=100))
+
+
+@pytest.mark.usefixtures("no_worker", "terminal")
 def test_from_a_request_to_the_files(
     on_database: OnDatabase, address: PostgresAddress, request_file: Path, tmp_path: Path
 ) -> None:
@@ -259,13 +311,14 @@ def test_from_a_request_to_the_files(
     asyncio.run(decide(address, clinic_id, "approved"))
     found = run(clinic_id, out, *asked)
     assert found.exit_code == 0, found.output
+    assert re.search(f"build.* {PEOPLE} persons read, [1-9][0-9]* rows written", found.stderr)
+    assert re.search("export.*100%|export.*kB", found.stderr)
     files = json.loads((out / "manifest.json").read_bytes())["files"]
     assert {"scores.csv", "scores.parquet"} <= {file["name"] for file in files}
     assert all((out / file["name"]).stat().st_mode & 0o777 == 0o600 for file in files)
     assert (out / ORDER).stat().st_mode & 0o777 == 0o600
     assert "0 files fetched" in run(clinic_id, out, *asked).output
-    told = "SELECT DISTINCT ON (action) action FROM audit_event WHERE resource_id = (SELECT id FROM release)"
-    steps = {row["action"] for row in asyncio.run(as_owner(address, clinic_id, told))}
+    steps = {action for action, _ in outcomes(address, clinic_id)}
     assert steps == {"release.request", "release.decide", "release.build", "release.export"}
 
 
@@ -297,6 +350,17 @@ def test_an_end_without_files_is_told_and_stays(
         assert isinstance(found.exception, ConflictError)
         assert words in str(found.exception)
         assert "new directory" in str(found.exception)
+
+
+def test_nothing_is_asked_for_that_could_not_be_found_again(
+    on_database: OnDatabase, address: PostgresAddress, request_file: Path, tmp_path: Path
+) -> None:
+    clinic_id, out = on_database(a_clinic), tmp_path / "release"
+    (out / f"{ORDER}.part").mkdir(parents=True)
+    found = run(clinic_id, out, "--request", request_file)
+    assert isinstance(found.exception, InvalidError)
+    assert "cannot be written to" in str(found.exception)
+    assert not asyncio.run(as_owner(address, clinic_id, "SELECT id FROM release"))
 
 
 def test_killed_before_its_id_was_kept_it_asks_for_no_other(

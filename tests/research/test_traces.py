@@ -15,6 +15,7 @@ from tests.research.conftest import Downloaded, Study
 
 pytestmark = pytest.mark.anyio
 
+TABLES = {"persons", "scores", "sessions", "scores_wide", "omop_observation", "cdisc_qs"}
 WORD = re.compile(rb"[A-Za-z0-9]{6,}")
 UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 DAYS = re.compile(r"\d{4}-\d\d-\d\d")
@@ -99,7 +100,7 @@ async def test_no_day_or_time_of_the_record_is_told_but_where_the_tier_tells_day
     true_days = {day.isoformat() for one in study.people for day in days_of(one)}
     for name, content in texts(downloaded.directory):
         text, about = content.decode("latin-1"), name.partition(".")[0]
-        if about in {"persons", "scores", "sessions"}:
+        if about in TABLES:
             assert not re.search(r"\d\d:\d\d:|datetime\.datetime", text) or name.endswith(".parquet"), name
             assert not true_days & set(DAYS.findall(text)) or (dated and about != "persons"), name
             assert "datetime.date(" not in text or (dated and about != "persons"), name
