@@ -178,7 +178,7 @@ def test_a_manifest_of_something_else_is_told_as_such(tmp_path: Path, told: obje
 
 
 def test_odds_are_told_in_sentences() -> None:
-    """Of what is in the files, and of nothing else; by days where days are told."""
+    """Of what is in the files, and of nothing else, by the time that they tell."""
     totals, weeks, bands = odds(RELEASE)
     assert "two totals of a person, those that tell most, each with its week" in totals
     assert totals.endswith("finds 66.7 % of the 3 people in here alone, and 100 % among fewer than 11.")
@@ -187,13 +187,15 @@ def test_odds_are_told_in_sentences() -> None:
     columns = [{"table": "assessments", "name": name} for name in ("patient", "total")]
     (timeless,) = odds(RELEASE | {"columns": columns})
     assert "those that tell most, finds 66.7 %" in timeless
-    columns += [{"table": "assessments", "name": name} for name in ("taken_on", "responses")]
-    columns += [{"table": "treatment_sessions", "name": name} for name in ("week", "kind")]
-    by_totals, by_forms, by_sessions, more = odds(RELEASE | {"columns": columns})
-    assert "each with its day" in by_totals
-    assert "each with its day, and no answer" in by_forms
-    assert "all sessions of a person, each with its week, finds 50 % alone" in by_sessions
-    assert "also tell answers to single items." in more
+    columns += [{"table": "assessments", "name": name} for name in ("week", "taken_on", "responses", "mode")]
+    columns += [{"table": "treatment_sessions", "name": "week"}]
+    totals, days, sessions, more = odds(
+        RELEASE | {"columns": columns, "unique_by_sessions": RELEASE["unique_by_weeks"]}
+    )
+    assert "each with its day" in totals
+    assert days.startswith("Somebody who knows the day of every form")
+    assert sessions.startswith("Somebody who knows the week of every session")
+    assert "also tell answers to single items and who filled each form." in more
     assert odds(RELEASE | {"columns": columns[:1]}) == []
 
 
