@@ -11,9 +11,10 @@ from uuid import UUID
 from app.privacy.columns import Column, Tier
 from app.release_files import shapes
 from app.release_files.dictionary import dictionary_csv, dictionary_markdown, instruments_json
-from app.release_files.model import FileFacts, Format, Row, TableShape
+from app.release_files.model import FileFacts, Format, TableShape
 from app.release_files.package import ReleaseFacts, datapackage, document
 from app.release_files.package import manifest as package_manifest
+from app.release_files.rows import Values
 from app.release_files.writers import file_name, open_writer, write_document
 from app.schemas.releases import ReleaseCreate
 from app.services.scored_assessments import known_instrument
@@ -40,9 +41,10 @@ class ReleaseFiles:
             for table, shape in self.shapes.items()
         }
 
-    def write(self, table: str, rows: Sequence[Row]) -> None:
+    def write(self, table: str, columns: Sequence[Values]) -> None:
+        """Whole persons, ordered by pseudonym."""
         for writer in self._writers[table]:
-            writer.write(rows)
+            writer.write_columns(columns)
 
     def finish(self, release_id: UUID, made_on: date, manifest: Mapping[str, Any]) -> list[FileFacts]:
         """What explains the tables; then the manifest as a file, which vouches for all the others."""
