@@ -3,8 +3,8 @@
 import asyncio
 import json
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from app.audit import record_read
+from app.audit import Outcome, record_read, record_refusal
 from app.auth import Actor
 from app.cli_database import run_with_database
 from app.db import Database
-from app.errors import ConflictError, InvalidError, KeyReusedError, MalformedError, NotFoundError
+from app.errors import ConflictError, GoneError, InvalidError, KeyReusedError, MalformedError, NotFoundError
 from app.export_directory import BusyError, ExportDirectory, File, Told
 from app.schemas.faults import invalid
 from app.schemas.releases import ReleaseCreate
@@ -42,6 +42,8 @@ _ASKED: Final = (
 _FAILED: Final = {
     "too_few_people": "Too few people who consent are in this cohort. Choose a wider one",
     "nobody_can_be_hidden": "The people of this cohort cannot be hidden among each other. Ask for fewer columns",
+    "too_near_an_earlier_release": "Few people of an earlier release are missing in this one, and would be told by it. "
+    "Choose the same people, or others",
     "defect": "Building this release failed five times. Look into the worker's log and report the defect",
 }
 
@@ -148,7 +150,7 @@ class _Export:
         """The release of this directory. Raises InvalidError, ConflictError."""
         order = self.directory.order(self.actor.clinic_id)
         try:
-            async with self.database.session(self.actor) as session:
+            async with self._refusals_told(), self.database.session(self.actor) as session:
                 if order.release_id is None:
                     row, _ = await releases.request_release(session, self.actor, asked, order.key)
                 else:
@@ -164,8 +166,19 @@ class _Export:
 
     async def _look(self, id_: UUID) -> Release:
         """As it stands. Raises GoneError, ConflictError when nothing more will come of it."""
-        async with self.database.session(self.actor) as session:
+        async with self._refusals_told(), self.database.session(self.actor) as session:
             return _refuse_over(await releases.get_release(session, self.actor, id_))
+
+    @asynccontextmanager
+    async def _refusals_told(self) -> AsyncIterator[None]:
+        """In the trail, as those of the API."""
+        try:
+            yield
+        except (ConflictError, GoneError, InvalidError, NotFoundError) as error:
+            outcome = Outcome.ABSENT if isinstance(error, NotFoundError) else Outcome.REFUSED
+            async with self.database.connection(self.actor) as connection:
+                await record_refusal(connection, self.actor, "release.export", outcome)
+            raise
 
     async def _pass_time(self, meanwhile: str) -> None:
         if not self.wait:
@@ -192,8 +205,9 @@ class _Export:
     async def download(self, id_: UUID) -> int:
         """What is not there yet. Returns how many files that was."""
         row = await self._look(id_)
-        if row.manifest is None:
-            raise ConflictError(f"The release is {row.status}: it can be exported when it is ready.")
+        async with self._refusals_told():
+            if row.manifest is None:
+                raise ConflictError(f"The release is {row.status}: it can be exported when it is ready.")
         wanted = [file for file in row.manifest["files"] if not self.directory.is_whole(file)]
         with _bytes(sum(file["bytes"] for file in wanted)) as told:
             for file in wanted:
@@ -203,7 +217,8 @@ class _Export:
     async def _fetch(self, id_: UUID, file: File, told: Told) -> None:
         """Asked and told in the trail as each download over the API is."""
         row = await self._look(id_)
-        await releases.refuse_without_consent(self.database, row)
+        async with self._refusals_told():
+            await releases.refuse_without_consent(self.database, row)
         async with self.database.session(self.actor) as session:
             await record_read(session, self.actor, "release.export", of=None, resource_id=id_, rows=file["rows"] or 0)
         pieces = partial(release_downloads.open_file, self.database, self.actor.clinic_id, id_, file)

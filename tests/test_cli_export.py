@@ -30,7 +30,7 @@ from app.export_directory import ORDER
 from app.ids import new_id
 from app.main import create_app
 from app.paging import PageRequest
-from app.schemas.releases import ReleaseDecision
+from app.schemas.releases import ReleaseAnswer, ReleaseDecision
 from app.services import clinics, release_downloads, releases
 from app.services.data_keys import get_key
 from app.services.operators import get_operator
@@ -135,11 +135,13 @@ def test_other_bytes_than_those_of_the_manifest_are_never_whole(on_database: OnD
 
 @pytest.mark.parametrize(("status", "error"), [("requested", ConflictError), ("absent", NotFoundError)])
 def test_what_is_not_ready_is_not_given_out(
-    on_database: OnDatabase, tmp_path: Path, status: str, error: type[AppError]
+    on_database: OnDatabase, address: PostgresAddress, tmp_path: Path, status: str, error: type[AppError]
 ) -> None:
     clinic_id, release_id = on_database(lambda database: a_release(database, "requested"))
     found = run(clinic_id, tmp_path, "--release", uuid4() if status == "absent" else release_id)
     assert (type(found.exception), held(tmp_path)) == (error, {})
+    outcome = "absent" if status == "absent" else "refused"
+    assert outcomes(address, clinic_id) == [("release.export", outcome)]
 
 
 @pytest.mark.parametrize(
@@ -162,12 +164,21 @@ def test_why_nothing_more_comes_of_it_is_said(
     found = run(clinic_id, tmp_path, "--release", release_id)
     assert (type(found.exception), held(tmp_path)) == (error, {})
     assert words in str(found.exception)
+    assert outcomes(address, clinic_id) == [("release.export", "refused")]
 
 
-def test_it_is_not_given_out_when_somebody_was_erased(on_database: OnDatabase, tmp_path: Path) -> None:
+def test_every_failure_of_the_api_has_its_words() -> None:
+    told = ReleaseAnswer.model_fields["failure"].description or ""
+    assert set(re.findall("`([a-z_]+)`:", told)) <= cli_export._FAILED.keys()
+
+
+def test_it_is_not_given_out_when_somebody_was_erased(
+    on_database: OnDatabase, address: PostgresAddress, tmp_path: Path
+) -> None:
     clinic_id, release_id = on_database(lambda database: a_release(database, persons=1))
     found = run(clinic_id, tmp_path, "--release", release_id)
     assert (type(found.exception), held(tmp_path)) == (GoneError, {})
+    assert outcomes(address, clinic_id) == [("release.export", "refused")]
 
 
 def test_one_that_ends_on_the_way_says_why(
@@ -242,6 +253,12 @@ async def decide(address: PostgresAddress, clinic_id: UUID, decision: str) -> No
         await send(admin, "POST", f"/v1/releases/{newest['id']}/approval", {"decision": decision})
 
 
+def outcomes(address: PostgresAddress, clinic_id: UUID) -> list[tuple[str, str]]:
+    """What the trail tells of releases."""
+    told = "SELECT action, outcome FROM audit_event WHERE action LIKE 'release%' ORDER BY id"
+    return [(row["action"], row["outcome"]) for row in asyncio.run(as_owner(address, clinic_id, told))]
+
+
 async def as_owner(address: PostgresAddress, clinic_id: UUID, statement: str) -> list[asyncpg.Record]:
     owner = await asyncpg.connect(address.owner_url)
     try:
@@ -301,8 +318,7 @@ def test_from_a_request_to_the_files(
     assert all((out / file["name"]).stat().st_mode & 0o777 == 0o600 for file in files)
     assert (out / ORDER).stat().st_mode & 0o777 == 0o600
     assert "0 files fetched" in run(clinic_id, out, *asked).output
-    told = "SELECT DISTINCT ON (action) action FROM audit_event WHERE resource_id = (SELECT id FROM release)"
-    steps = {row["action"] for row in asyncio.run(as_owner(address, clinic_id, told))}
+    steps = {action for action, _ in outcomes(address, clinic_id)}
     assert steps == {"release.request", "release.decide", "release.build", "release.export"}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, BinaryIO, Final
 from uuid import UUID
@@ -78,7 +78,7 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
         raise TooFewError("nobody_can_be_hidden")
     ids = [one.id for one, _ in kept]
     names, keys = draw(ids), await source.instrument_keys(ids)
-    files = ReleaseFiles(source.asked, columns, keys, stack)
+    files = ReleaseFiles(source.asked, columns, keys, source.release_id, stack)
     courses = Courses()
     rows = await _write(source, columns, files, kept, names, courses, step)
     left_out = [one.id for one, key in zip(people, told.keys, strict=True) if key is None]
@@ -91,8 +91,7 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
         "known_at": source.known_at.isoformat(),
         "versions": {"tidemark": version("tidemark"), "rules": rules},
     }
-    facts = files.finish(source.release_id, source.known_at.date(), manifest)
-    return Built(manifest | {"files": [asdict(one) for one in facts]}, names, files.open)
+    return Built(files.finish(manifest), names, files.open)
 
 
 async def _people(source: Source, step: Step) -> list[Person]:
