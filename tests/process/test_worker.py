@@ -343,7 +343,7 @@ ENDS_WITH = {signal.SIGTERM: 0, signal.SIGINT: 0, signal.SIGKILL: -signal.SIGKIL
 
 @pytest.mark.parametrize("number", ENDS_WITH)
 async def test_the_server_has_one_beside_it_that_ends_with_it(
-    worker: WorkerProcess, clinic: Clinic, receiver: Receiver, number: int
+    worker: WorkerProcess, clinic: Clinic, receiver: Receiver, number: signal.Signals
 ) -> None:
     """It delivers, it comes back when it is killed, and it is gone with the server, however that ended."""
     service = Service(("serve",), worker.environment, worker.said)
