@@ -47,6 +47,7 @@ RELEASE: dict[str, Any] = {
     "l": 2,
     "t": 0.25,
     "unique_by_weeks": {"alone_rate": 1.0, "small_rate": 1.0},
+    "unique_by_sessions": {"alone_rate": 0.5, "small_rate": 1.0},
     "unique_by_two_totals": {"alone_rate": 2 / 3, "small_rate": 1.0},
     "columns": [
         {"table": one.table, "name": one.name}
