@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -68,6 +69,7 @@ def export(
     directory = ExportDirectory(out)
 
     async def work(database: Database) -> int:
+        _end_on_sigterm()
         one = _Export(database, await get_operator(database, clinic), directory, wait)
         return await one.download(await one.obtain(wanted) if isinstance(wanted, ReleaseCreate) else wanted)
 
@@ -76,10 +78,16 @@ def export(
             fetched = run_with_database(work)
     except BusyError as error:
         _not_yet(error.detail)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         _say("Interrupted. The same command goes on from here.")
-        raise
+        raise KeyboardInterrupt from None
     typer.echo(f"{fetched} files fetched into {out}, each with the SHA-256 of the manifest. Keep them as agreed.")
+
+
+def _end_on_sigterm() -> None:
+    """As after Ctrl-C: service managers and `timeout` send it, and what is being built shall be handed back."""
+    if (task := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _read(path: Path) -> ReleaseCreate:
@@ -107,8 +115,8 @@ def _line(content: bytes) -> str:
 
 def _placed(error: InvalidError) -> InvalidError:
     """In one line, as the JSON pointers of the API."""
-    places = " ".join(f"{fault.pointer or 'All of it'}: {fault.message}" for fault in error.faults)
-    return InvalidError(f"{error.detail.replace('the content', 'the request')} {places}")
+    places = (f"{fault.pointer or 'All of it'}: {fault.message}" for fault in error.faults)
+    return InvalidError(" ".join((error.detail.replace("the content", "the request"), *places)))
 
 
 def _say(line: str) -> None:

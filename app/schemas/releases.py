@@ -59,6 +59,7 @@ _MANIFEST: dict[str, Any] = {
     "loss_rate": 0.27,
     "rungs": {"age": 1, "index_year": 0},
     "unique_by_weeks": {"alone_rate": 0.02, "small_rate": 0.11},
+    "unique_by_sessions": {"alone_rate": 0.04, "small_rate": 0.17},
     "unique_by_two_totals": {"alone_rate": 0.93, "small_rate": 1.0},
     "columns": [
         {"table": "patients", "name": "age", "type": "string", "says": "years at the first dose", "made_by": "band"},
@@ -168,7 +169,7 @@ class ManifestColumn(Answer):
 class Manifest(Answer):
     """What the files are, what was done to the data, and what that leaves.
 
-    `manifest.json` says the same under the same names, with the release's `request`, and not of itself.
+    `manifest.json` says the same under the same names, with the release's `id` and `request`, and not of itself.
     """
 
     words: str
@@ -191,8 +192,13 @@ class Manifest(Answer):
     t: float | None
     loss_rate: float
     rungs: dict[str, int] = Field(description="How coarsely each quasi-identifier is told, 0 the finest")
-    unique_by_weeks: Uniqueness = Field(description="The attacker knows the weeks of all forms of a friend.")
-    unique_by_two_totals: Uniqueness = Field(description="The attacker knows two totals, each with its week.")
+    unique_by_weeks: Uniqueness = Field(
+        description="The attacker knows all forms of a friend, which and in which week; or day, where days are told."
+    )
+    unique_by_sessions: Uniqueness = Field(description="The same of all treatment sessions.")
+    unique_by_two_totals: Uniqueness = Field(
+        description="The attacker knows two totals, each with its week; or day, where days are told."
+    )
     columns: list[ManifestColumn]
     instruments: list[str] = Field(description="With their versions; `instruments.json` has wording and rules.")
     versions: dict[str, str | int] = Field(description="Of this program, and of the clinic's own rules")

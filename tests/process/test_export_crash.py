@@ -91,7 +91,11 @@ def request_file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("number", "status", "left", "attempts"),
-    [(signal.SIGINT, 130, "approved", 1), (signal.SIGKILL, -signal.SIGKILL, "building", 2)],
+    [
+        (signal.SIGINT, 130, "approved", 1),
+        (signal.SIGTERM, 130, "approved", 1),
+        (signal.SIGKILL, -signal.SIGKILL, "building", 2),
+    ],
 )
 async def test_stopped_while_it_builds(
     callers: Callers,
@@ -103,7 +107,7 @@ async def test_stopped_while_it_builds(
     left: str,
     attempts: int,
 ) -> None:
-    """No worker runs. Ctrl-C hands it back; after a kill it is begun anew when its minute is over."""
+    """No worker runs. Who is told to stop hands it back; after a kill it is begun anew when its minute is over."""
     admin, _, database = callers
     for person in range(PEOPLE):
         await treat(admin, person)
@@ -118,7 +122,7 @@ async def test_stopped_while_it_builds(
             process.send_signal(number)
             found, _, err = await said(process)
     assert found == status, err
-    assert ("The same command goes on from here." in err) == (number == signal.SIGINT)
+    assert ("The same command goes on from here." in err) == (number != signal.SIGKILL)
     assert (await newest(admin))["status"] == left
     if left == "building":
         await change(database, admin.clinic_id, "leased_until = now()")

@@ -178,7 +178,7 @@ def test_a_manifest_of_something_else_is_told_as_such(tmp_path: Path, told: obje
 
 
 def test_odds_are_told_in_sentences() -> None:
-    """Of what is in the files, and of nothing else; where days are told, that the figures do not count them."""
+    """Of what is in the files, and of nothing else, by the time that they tell."""
     totals, weeks, bands = odds(RELEASE)
     assert "two totals of a person, those that tell most, each with its week" in totals
     assert totals.endswith("finds 66.7 % of the 3 people in here alone, and 100 % among fewer than 11.")
@@ -186,10 +186,16 @@ def test_odds_are_told_in_sentences() -> None:
     assert bands.endswith("each looks like 2 others or more: a guess is right once in 3 times at most.")
     columns = [{"table": "assessments", "name": name} for name in ("patient", "total")]
     (timeless,) = odds(RELEASE | {"columns": columns})
-    assert "finds at most 66.7 %" in timeless
-    columns += [{"table": "assessments", "name": name} for name in ("taken_on", "responses")]
-    *_, more = odds(RELEASE | {"columns": columns})
-    assert "also tell days of forms and answers to single items." in more
+    assert "those that tell most, finds 66.7 %" in timeless
+    columns += [{"table": "assessments", "name": name} for name in ("week", "taken_on", "responses", "mode")]
+    columns += [{"table": "treatment_sessions", "name": "week"}]
+    totals, days, sessions, more = odds(
+        RELEASE | {"columns": columns, "unique_by_sessions": RELEASE["unique_by_weeks"]}
+    )
+    assert "each with its day" in totals
+    assert days.startswith("Somebody who knows the day of every form")
+    assert sessions.startswith("Somebody who knows the week of every session")
+    assert "also tell answers to single items and who filled each form." in more
     assert odds(RELEASE | {"columns": columns[:1]}) == []
 
 
