@@ -31,6 +31,7 @@ log = logging.getLogger("tidemark.worker")
 
 PAUSE_SECONDS: Final = 5.0  # before a worker that ended by itself is started again
 STOP_SECONDS: Final = 20.0  # above what an attempt under way can take
+NICENESS: Final = 10  # of a worker beside the server: who waits for an answer goes before who waits for a release
 
 
 def work(
@@ -49,6 +50,7 @@ def work(
     async def run(database: Database, erasure_ledger: Path | None) -> None:
         stop = _stop_on_signals()
         if beside:
+            os.nice(NICENESS)
             _stop_with_input(stop)
         hosts = parse_internal_hosts(settings.webhook_internal_hosts)
         async with AsyncExitStack() as stack:

@@ -88,7 +88,7 @@ def run(stage: Stage, bin_dir: Path, plan: Plan, console: Console, rows: int = R
 
 
 def _tables(stage: Stage, cohort: Cohort) -> Ran:
-    return run_job(ReleaseJob(stage.address.runtime_url, str(cohort.clinic_id), ASKED))
+    return run_job(ReleaseJob(stage.address.runtime_url, str(cohort.clinic_id), tables=ASKED))
 
 
 def _release(stage: Stage, cohort: Cohort) -> Ran:
@@ -182,7 +182,7 @@ def _check_ins(stage: Stage, cohort: Cohort, plan: Plan, found: Found) -> None:
 
 def _p99_ms(stage: Stage, cohort: Cohort, plan: Plan, port: int, count: int, found: Found) -> float:
     asyncio.run(_ask(stage, cohort, count))
-    job = ReleaseJob(stage.address.runtime_url, str(cohort.clinic_id))
+    job = ReleaseJob(stage.address.runtime_url, str(cohort.clinic_id), gives_way=True)
     patients = [str(patient) for patient in stage.patients]
     with ExitStack() as stack:
         builds = [stack.enter_context(running(job)) for _ in range(count)]

@@ -21,33 +21,34 @@ _CROWDS_BYTES: Final = 2**20  # of memory for sets of people at once
 class Courses:
     """Check-ins of many people, each kept as a number of four bytes.
 
-    Units and range: weeks are any integers; totals are equal when an attacker takes them for equal.
+    Units and range: weeks are any integers; an attacker knows of each total which questionnaire it is of.
     Missing data: a check-in whose total is None is among the weeks and not among the totals.
     Raises: nothing.
     Source: none; it is storage.
 
     >>> courses = Courses()
-    >>> courses.add([0, 4], [19, None])
+    >>> courses.add([0, 4], ["phq-9@1", "phq-9@1"], [19, None])
     >>> [list(weeks) for weeks in courses.weeks()], [len(totals) for totals in courses.totals()]
     ([[0, 4]], [1])
     """
 
     def __init__(self) -> None:
-        self._numbers: defaultdict[tuple[int, float | None], int] = defaultdict(count().__next__)
+        self._numbers: defaultdict[tuple[int, str, float | None], int] = defaultdict(count().__next__)
         self._people: list[array[int]] = []
 
-    def add(self, weeks: Iterable[int], totals: Iterable[float | None]) -> None:
+    def add(self, weeks: Iterable[int], questionnaires: Iterable[str], totals: Iterable[float | None]) -> None:
         """The next person."""
-        self._people.append(array("I", map(self._numbers.__getitem__, zip(weeks, totals, strict=True))))
+        check_ins = zip(weeks, questionnaires, totals, strict=True)
+        self._people.append(array("I", map(self._numbers.__getitem__, check_ins)))
 
     def weeks(self) -> Iterator[Iterable[int]]:
         """Those of one person after the other."""
-        week_of = array("i", (week for week, _ in self._numbers))
+        week_of = array("i", (week for week, _, _ in self._numbers))
         return ([week_of[number] for number in mine] for mine in self._people)
 
     def totals(self) -> list[Collection[int]]:
-        """Of each person, as numbers that stand for week and total."""
-        without = {number for (_, total), number in self._numbers.items() if total is None}
+        """Of each person, as numbers that stand for week, questionnaire and total."""
+        without = {number for (_, _, total), number in self._numbers.items() if total is None}
         return [
             mine if without.isdisjoint(mine) else array("I", (number for number in mine if number not in without))
             for mine in self._people

@@ -32,7 +32,7 @@ class ReleaseFiles:
     def __init__(
         self, asked: ReleaseCreate, columns: Mapping[str, Sequence[Column]], keys: Sequence[str], stack: AsyncExitStack
     ) -> None:
-        self._asked, self.keys = asked, keys
+        self._asked, self._keys = asked, keys
         self.open: dict[str, BinaryIO] = {}
         self.shapes = {table: _shape(asked, table, mine, keys) for table, mine in columns.items()}
         self._stack = stack
@@ -48,12 +48,12 @@ class ReleaseFiles:
 
     def finish(self, release_id: UUID, made_on: date, manifest: Mapping[str, Any]) -> list[FileFacts]:
         """What explains the tables; then the manifest as a file, which vouches for all the others."""
-        told, release = list(self.shapes.values()), _facts(self._asked, release_id, made_on, manifest, self.keys)
+        told, release = list(self.shapes.values()), _facts(self._asked, release_id, made_on, manifest, self._keys)
         facts = [
             *(writer.close() for writers in self._writers.values() for writer in writers),
             self._add("dictionary.csv", dictionary_csv(told).encode()),
             self._add("dictionary.md", dictionary_markdown(told).encode()),
-            self._add("instruments.json", instruments_json(map(known_instrument, self.keys)).encode()),
+            self._add("instruments.json", instruments_json(map(known_instrument, self._keys)).encode()),
         ]
         facts.append(self._add("datapackage.json", document(datapackage(release, facts, told))))
         notices = {"part_2_notice": manifest["part_2_notice"]}

@@ -112,14 +112,10 @@ def columns_of_block(block: Block, tables: Tables, names: Mapping[UUID, str]) ->
     }
 
 
-def add_check_ins(block: Block, keys: Sequence[str], courses: Courses) -> None:
-    """A total is equal to no other instrument's: an attacker knows which questionnaire a friend filled."""
-    names = [key.partition("@")[0] for key in keys]
-    apart = {key: 1_000 * names.index(name) for key, name in zip(keys, names, strict=True)}
+def add_check_ins(block: Block, courses: Courses) -> None:
     for one in block.people:
         forms = block.forms.get(one.id, _NOTHING)
-        totals = zip(forms["instrument"], forms["total"], strict=True)
-        courses.add(forms["week"], [None if total is None else apart[key] + total for key, total in totals])
+        courses.add(forms["week"], forms["instrument"], forms["total"])
 
 
 def _forms_sql(tables: Tables) -> str:
@@ -142,10 +138,9 @@ def _by_patient(
 
 
 def _placed(row: asyncpg.Record, start: int, histories: Mapping[UUID, History]) -> _Lists:
-    """With the time since the first dose, and the week as `week_index` has it."""
-    since = [at - start for at in row["at"]]
-    weeks = [one // _WEEK_US for one in since]
-    return {**row, "since": since, "week": weeks, "history": histories.get(row["patient_id"])}
+    """With the weeks, as `week_index` has them."""
+    weeks = [(at - start) // _WEEK_US for at in row["at"]]
+    return {**row, "start": start, "week": weeks, "history": histories.get(row["patient_id"])}
 
 
 _NOTHING: Final[_Lists] = dict.fromkeys(("week", "instrument", "total"), ())
@@ -182,7 +177,7 @@ _Made = Mapping[str, Callable[[_Lists], Sequence[Value]]]
 
 
 def _days(read: _Lists) -> list[int]:
-    return [since // _DAY_US for since in read["since"]]
+    return [(at - read["start"]) // _DAY_US for at in read["at"]]
 
 
 def _dates(read: _Lists) -> list[date]:
