@@ -1,6 +1,7 @@
 """`tidemark worker`: the trail, the erasure ledger, reminders, missed check-ins, webhooks, and no answer to anybody."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -46,6 +47,7 @@ def work(
     settings = settings_of_command()
     issuer = issuer_of(settings)
     guard_process()
+    collect_seldom()
 
     async def run(database: Database, erasure_ledger: Path | None) -> None:
         stop = _stop_on_signals()
@@ -64,6 +66,13 @@ def work(
 
     with database_addresses(settings) as found, database_told_plainly():
         asyncio.run(with_open_database(found, lambda database: run(database, found.settings.erasure_ledger)))
+
+
+def collect_seldom() -> None:
+    """A release makes millions of small values and no rings of them: looking for rings was a sixth of its time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _stop_on_signals() -> asyncio.Event:

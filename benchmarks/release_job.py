@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from app.cli_worker import NICENESS
+from app.cli_worker import NICENESS, collect_seldom
 from app.db import Database
 from app.privacy.pseudonyms import draw_pseudonyms
 from app.schemas.releases import ReleaseCreate
@@ -71,6 +71,7 @@ def running(job: ReleaseJob) -> Iterator[Callable[[], Ran]]:
 
 async def work(job: ReleaseJob) -> Ran:
     os.nice(NICENESS if job.gives_way else 0)
+    collect_seldom()
     database = Database(job.url, Settings(statement_timeout_ms=300_000))
     await database.open()
     began, cpu = time.perf_counter(), time.process_time()
