@@ -33,7 +33,7 @@ UPDATE release SET status = 'building', attempts = attempts + 1, persons_read = 
     leased_until = now() + make_interval(secs => $2), known_at = now()
 WHERE clinic_id = $1 AND id = (
     SELECT id FROM release
-    WHERE clinic_id = $1 AND expires_at > now() AND attempts < $3
+    WHERE clinic_id = $1 AND expires_at > now() AND attempts < $3 AND id = coalesce($4, id)
         AND (status = 'approved' OR (status = 'building' AND leased_until < now()))
     ORDER BY decided_at, id LIMIT 1
     FOR UPDATE SKIP LOCKED)
@@ -51,6 +51,9 @@ UPDATE release SET persons_read = $4, rows_written = $5, leased_until = now() + 
 WHERE {_MINE} RETURNING id
 """
 _FAIL: Final = f"UPDATE release SET status = 'failed', failure = $4, ended_at = now() WHERE {_MINE} RETURNING id"
+_GIVE_BACK: Final = f"""
+UPDATE release SET status = 'approved', attempts = attempts - 1, leased_until = NULL WHERE {_MINE}
+"""
 _READY: Final = f"""
 UPDATE release SET status = 'ready', ready_at = now(), manifest = $4, leased_until = NULL WHERE {_MINE} RETURNING id
 """
@@ -70,12 +73,12 @@ class Claim:
     asked: ReleaseCreate
 
 
-async def build_next(database: Database, clinic_id: UUID) -> int:
-    """One release from claim to files, if one waits. Returns how many."""
+async def build_next(database: Database, clinic_id: UUID, only: UUID | None = None) -> int:
+    """One release from claim to files, if one waits, or this one. Returns how many."""
     async with database.connection(clinic_id) as connection:
         for row in await connection.fetch(_GIVE_UP, clinic_id, MAX_ATTEMPTS):
             await _tell(connection, clinic_id, "release.fail", row["id"])
-        row = await connection.fetchrow(_CLAIM, clinic_id, LEASE_SECONDS, MAX_ATTEMPTS)
+        row = await connection.fetchrow(_CLAIM, clinic_id, LEASE_SECONDS, MAX_ATTEMPTS, only)
     if row is None:
         return 0
     asked = ReleaseCreate.model_validate_json(row["request"])
@@ -95,13 +98,14 @@ class _Build:
     claim: Claim
 
     async def run(self) -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                built = await self._built(stack)
-            except TooFewError as error:
-                await self._fail(str(error))
-            else:
-                await self._store(built)
+        try:
+            async with AsyncExitStack() as stack:
+                await self._store(await self._built(stack))
+        except TooFewError as error:
+            await self._fail(str(error))
+        except asyncio.CancelledError:
+            await self._give_back()
+            raise
 
     async def _built(self, stack: AsyncExitStack) -> Built:
         async with self.database.snapshot(self.clinic_id, MOST_SECONDS) as connection:
@@ -124,6 +128,11 @@ class _Build:
         async with self.database.connection(self.clinic_id) as connection:
             if await connection.fetchval(_FAIL, *self._mine, why) is not None:
                 await _tell(connection, self.clinic_id, "release.fail", self.claim.id)
+
+    async def _give_back(self) -> None:
+        """Told to stop: the next one has it at once, and it was no attempt."""
+        async with self.database.connection(self.clinic_id) as connection:
+            await connection.execute(_GIVE_BACK, *self._mine)
 
     async def _store(self, built: Built) -> None:
         """All of it or nothing, and only while it is ours: the row is taken first and held."""

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, BinaryIO, Final
 from uuid import UUID
@@ -15,12 +15,12 @@ from app.privacy.columns import Column, Role, only_declared
 from app.privacy.generalise import Generalised, generalise
 from app.privacy.ladders import LADDERS
 from app.privacy.part_two import notice
-from app.privacy.uniqueness import Courses, two_totals_sizes, week_pattern_sizes
+from app.privacy.uniqueness import Courses, pattern_sizes, two_totals_sizes
 from app.release_files.rows import Values
 from app.schemas.releases import ReleaseCreate
 from app.services.release_package import ReleaseFiles
 from app.services.release_records import TRAITS, Person, Source
-from app.services.release_rows import Block, add_check_ins, blocks, columns_of_block, count_rows
+from app.services.release_rows import Block, add_courses, blocks, columns_of_block, count_rows
 from app.services.releases import columns_asked, consented
 
 WORDS: Final = "de-identified, not anonymous"
@@ -88,8 +88,8 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
         raise TooFewError("nobody_can_be_hidden")
     ids = [one.id for one, _ in kept]
     names, keys = draw(ids), await source.instrument_keys(ids)
-    files = ReleaseFiles(source.asked, columns, keys, stack)
-    courses = Courses()
+    files = ReleaseFiles(source.asked, columns, keys, source.release_id, stack)
+    courses = {"assessments": Courses(), "treatment_sessions": Courses()}
     rows = await _write(source, columns, files, kept, names, courses, step)
     left_out = [one.id for one, key in zip(people, told.keys, strict=True) if key is None]
     counts = _counts(told, rows, await count_rows(source, columns.keys(), left_out))
@@ -101,8 +101,7 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
         "known_at": source.known_at.isoformat(),
         "versions": {"tidemark": version("tidemark"), "rules": rules},
     }
-    facts = files.finish(source.release_id, source.known_at.date(), manifest)
-    return Built(manifest | {"files": [asdict(one) for one in facts]}, names, files.open)
+    return Built(files.finish(manifest), names, files.open)
 
 
 async def _people(source: Source, step: Step) -> list[Person]:
@@ -158,7 +157,7 @@ def _counts(told: Generalised, rows_out: int, rows_left_out: int) -> dict[str, A
     }
 
 
-def _manifest(columns: Tables, told: Generalised, kept: Kept, courses: Courses) -> dict[str, Any]:
+def _manifest(columns: Tables, told: Generalised, kept: Kept, courses: Mapping[str, Courses]) -> dict[str, Any]:
     """k, l and t of what is told, not of what was known."""
     keys, categories = [key for _, key in kept], [one.category for one, _ in kept]
     found, classes = risk(group_sizes(keys)), equivalence_classes(keys)
@@ -172,8 +171,9 @@ def _manifest(columns: Tables, told: Generalised, kept: Kept, courses: Courses) 
         "t": t_closeness(classes, categories, equal_distance) if known else None,
         "loss_rate": told.loss_rate,
         "rungs": dict(told.levels),
-        "unique_by_weeks": _uniqueness(week_pattern_sizes(courses.weeks())),
-        "unique_by_two_totals": _uniqueness(two_totals_sizes(courses.totals())),
+        "unique_by_weeks": _uniqueness(pattern_sizes(courses["assessments"].moments())),
+        "unique_by_sessions": _uniqueness(pattern_sizes(courses["treatment_sessions"].moments())),
+        "unique_by_two_totals": _uniqueness(two_totals_sizes(courses["assessments"].totals())),
         "columns": [
             {"table": one.table, "name": one.name, "type": one.type, "says": one.says, "made_by": one.made_by}
             for table in columns.values()
@@ -191,7 +191,13 @@ def _uniqueness(sizes: Sequence[int]) -> dict[str, float | None]:
 
 
 async def _write(
-    source: Source, columns: Tables, files: ReleaseFiles, kept: Kept, names: Names, courses: Courses, step: Step
+    source: Source,
+    columns: Tables,
+    files: ReleaseFiles,
+    kept: Kept,
+    names: Names,
+    courses: Mapping[str, Courses],
+    step: Step,
 ) -> int:
     """How many rows were written."""
     ordered = sorted(kept, key=lambda one: names[one[0].id])
@@ -201,8 +207,8 @@ async def _write(
         await asyncio.to_thread(files.write, "patients", _patients(columns, ordered, names))
 
     def write(block: Block) -> int:
-        add_check_ins(block, courses)
         told = columns_of_block(block, columns, names)
+        add_courses(block, columns, told, courses)
         for table, values in told.items():
             files.write(table, values)
         return sum(len(values[0]) for values in told.values())

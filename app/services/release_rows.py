@@ -54,6 +54,7 @@ _FORMS: Final = f"""
 FROM assessment form
 WHERE form.clinic_id = $1 AND form.patient_id = ANY($3::uuid[]) AND form.instrument = ANY($4::text[]) AND {COUNTED}
 """
+_WHICH: Final = frozenset({"instrument", "kind", "week", "day", "taken_on", "started_on"})  # form or session, and when
 _SESSIONS: Final = f"""
 SELECT patient_id, array_agg(kind) AS kind, array_agg({_MICROSECONDS.format("started_at")}) AS at,
     array_agg(started_at_offset_minutes) AS "offset"
@@ -112,10 +113,16 @@ def columns_of_block(block: Block, tables: Tables, names: Mapping[UUID, str]) ->
     }
 
 
-def add_check_ins(block: Block, courses: Courses) -> None:
-    for one in block.people:
-        forms = block.forms.get(one.id, _NOTHING)
-        courses.add(forms["week"], forms["instrument"], forms["total"])
+def add_courses(
+    block: Block, tables: Tables, told: Mapping[str, Sequence[Values]], courses: Mapping[str, Courses]
+) -> None:
+    """As the files tell them and no further: the attacker whose odds are counted has the files."""
+    for table, read in (("assessments", block.forms), ("treatment_sessions", block.sessions)):
+        names = (column.name for column in tables.get(table, ()))
+        columns = dict(zip(names, told.get(table, ()), strict=True))
+        sizes = [len(read[one.id]["at"]) if columns and one.id in read else 0 for one in block.people]
+        which = [values for name, values in columns.items() if name in _WHICH]
+        courses[table].add(sizes, zip(*which, columns.get("total", [None] * sum(sizes)), strict=True))
 
 
 def _forms_sql(tables: Tables) -> str:
@@ -141,9 +148,6 @@ def _placed(row: asyncpg.Record, start: int, histories: Mapping[UUID, History]) 
     """With the weeks, as `week_index` has them."""
     weeks = [(at - start) // _WEEK_US for at in row["at"]]
     return {**row, "start": start, "week": weeks, "history": histories.get(row["patient_id"])}
-
-
-_NOTHING: Final[_Lists] = dict.fromkeys(("week", "instrument", "total"), ())
 
 
 # --- One person -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,7 +29,16 @@ from app.services.patients import record_patient
 from app.services.webhooks import record_webhook, rotate_secret
 from app.settings import Settings
 from app.tables import Webhook
-from tests.process.service import ROOT, Service, await_gone, children, command_line, kill, plain_environment
+from tests.process.service import (
+    ROOT,
+    Service,
+    await_gone,
+    children,
+    command_line,
+    complaints,
+    kill,
+    plain_environment,
+)
 from tests.receiver import Answer, Received, Receiver, documented_verify, running_receiver
 
 pytestmark = pytest.mark.anyio
@@ -89,9 +98,10 @@ class Clinic:
         async with self.database.session(self.id) as session:
             self.keep((await rotate_secret(session, self.actor, self.webhook, None))[0])
 
-    async def tell(self, number: int) -> None:
+    async def tell(self, number: int, days_ago: float = 0) -> None:
+        at = datetime.now(UTC) - timedelta(days=days_ago)
         ones = [
-            NewNotification(str(uuid4()), NotificationKind.ALERT_OPENED, self.patient, uuid4(), datetime.now(UTC))
+            NewNotification(str(uuid4()), NotificationKind.ALERT_OPENED, self.patient, uuid4(), at)
             for _ in range(number)
         ]
         async with self.database.connection(self.id) as connection:
@@ -227,7 +237,7 @@ async def test_killed_in_the_middle_nothing_is_lost(clinic: Clinic, receiver: Re
         verify(clinic.secrets[0], one.headers, one.body)
         assert bodies.setdefault(one.id, one.body) == one.body
     verify(clinic.secrets[-1], receiver.received[-1].headers, receiver.received[-1].body)
-    assert worker.said.read_text() == ""
+    assert complaints(worker.said) == []
 
 
 async def test_asked_to_end_it_finishes_what_it_has_begun(
@@ -252,7 +262,7 @@ async def test_asked_to_end_it_finishes_what_it_has_begun(
     statuses = await clinic.statuses()
     assert statuses["delivered"] == len(receiver.received) < 20
     assert await clinic.under_way() == 0
-    assert worker.said.read_text() == ""
+    assert complaints(worker.said) == []
 
 
 async def test_once_does_what_can_be_done_and_ends(clinic: Clinic, receiver: Receiver, worker: WorkerProcess) -> None:
@@ -281,7 +291,21 @@ async def test_once_does_what_can_be_done_and_ends(clinic: Clinic, receiver: Rec
     (disabled,) = await clinic.fetch("SELECT disabled_at FROM webhook WHERE clinic_id = $1")
     assert disabled[0] is not None
     assert (await clinic.statuses())["dead"] >= 1
-    assert worker.said.read_text() == ""
+    assert complaints(worker.said) == []
+
+
+async def test_what_is_old_is_forgotten_once_it_has_arrived(
+    clinic: Clinic, receiver: Receiver, worker: WorkerProcess
+) -> None:
+    """As long as the settings say, and not before it was delivered."""
+    await clinic.tell(3, days_ago=91)
+    await clinic.tell(2, days_ago=89)
+    with worker.running("--once") as process:
+        assert await asyncio.to_thread(process.wait, WAIT_SECONDS) == 0
+    assert len(set(receiver.ids)) == 5
+    assert await clinic.statuses() == {"delivered": 2}
+    assert len(await clinic.ids()) == 2
+    assert complaints(worker.said) == []
 
 
 async def test_one_that_hangs_does_not_hold_up_the_others(
@@ -329,9 +353,12 @@ def workers_beside(service: Service) -> list[int]:
     return [pid for pid in children(service.launcher.pid) if b"\0worker\0" in command_line(pid)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+ENDS_WITH = {signal.SIGTERM: 0, signal.SIGINT: 0, signal.SIGKILL: -signal.SIGKILL}
+
+
+@pytest.mark.parametrize("number", ENDS_WITH)
 async def test_the_server_has_one_beside_it_that_ends_with_it(
-    worker: WorkerProcess, clinic: Clinic, receiver: Receiver, number: int
+    worker: WorkerProcess, clinic: Clinic, receiver: Receiver, number: signal.Signals
 ) -> None:
     """It delivers, it comes back when it is killed, and it is gone with the server, however that ended."""
     service = Service(("serve",), worker.environment, worker.said)
@@ -345,7 +372,7 @@ async def test_the_server_has_one_beside_it_that_ends_with_it(
             kill(first)
             await until(lambda: set(workers_beside(service)) - {first}, "another one runs")
         family = service.family()
-        service.stop(number)
+        assert service.stop(number) == ENDS_WITH[number]
         assert await_gone(family) == []
     finally:
         service.end()
