@@ -2,15 +2,16 @@
 
 import asyncio
 import re
+import resource
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from rich.console import Console
@@ -21,14 +22,17 @@ from app.schemas.releases import ReleaseCreate
 from app.services.release_records import COUNTED
 from app.settings import Settings
 from benchmarks import load, pgbench
-from benchmarks.checkins import Plan
+from benchmarks.checkins import SETTLE_SECONDS, Plan
 from benchmarks.cohort import INSTRUMENTS, Cohort, add_release, fill
 from benchmarks.measurement import measure
-from benchmarks.processes import free_port, listening
+from benchmarks.processes import cpu_seconds, free_port, listening
 from benchmarks.release_job import Ran, ReleaseJob, running
 from benchmarks.release_job import run as run_job
 from benchmarks.stage import Stage, machine_facts
 
+T = TypeVar("T")
+
+PSQL: Final = "psql"
 ROWS: Final = 1_000_000
 FEW: Final = 10_000  # rows that memory is compared with
 CONNECTIONS: Final = 16  # that send check-ins meanwhile
@@ -54,18 +58,22 @@ Check-ins are sent by 16 connections without a pause, first alone, then while re
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    psql: float  # seconds
-    tables: Ran
-    release: Ran
+class Cost:
+    seconds: float
+    cpu_seconds: float | None  # of whoever asks and of Postgres; None: a part of another case
+
+
+Round = Mapping[str, Cost]  # by case
 
 
 @dataclass(slots=True)
 class Found:
     rounds: list[Round] = field(default_factory=list)
     few_mb: list[float] = field(default_factory=list)
+    many_mb: list[float] = field(default_factory=list)
     p99_ms: dict[int, list[float]] = field(default_factory=dict)  # by how many releases were built meanwhile
     at_once: list[Ran] = field(default_factory=list)
+    rows: int = 0  # that a release has, in all its tables
 
 
 def run(stage: Stage, bin_dir: Path, plan: Plan, console: Console, rows: int = ROWS, few: int = FEW) -> Found:
@@ -76,8 +84,7 @@ def run(stage: Stage, bin_dir: Path, plan: Plan, console: Console, rows: int = R
     found = Found()
     for _ in range(plan.rounds):
         found.few_mb.append(_release(stage, small).peak_mb)
-        copied = _psql(bin_dir / "psql", stage, large, query)
-        found.rounds.append(Round(copied, _tables(stage, large), _release(stage, large)))
+        found.rounds.append(_round(stage, bin_dir / "psql", large, query, found))
     _check_ins(stage, large, plan, found)
     console.print(*_told(found, large))
     console.print(WHAT_IT_SAYS, highlight=False)
@@ -87,8 +94,30 @@ def run(stage: Stage, bin_dir: Path, plan: Plan, console: Console, rows: int = R
 # --- Cases ------------------------------------------------------------------------------------------------------------
 
 
+def _round(stage: Stage, program: Path, cohort: Cohort, query: str, found: Found) -> Round:
+    copied = _psql(program, stage, cohort, query)
+    files, of_files = _with_postgres(stage, lambda: _tables(stage, cohort))
+    release, of_release = _with_postgres(stage, lambda: _release(stage, cohort))
+    found.rows = files.rows
+    found.many_mb.append(release.peak_mb)
+    return {
+        PSQL: copied,
+        "scores": Cost(files.stream_seconds, None),
+        "files": Cost(files.seconds, files.cpu_seconds + of_files),
+        "release": Cost(release.seconds, release.cpu_seconds + of_release),
+    }
+
+
+def _with_postgres(stage: Stage, work: Callable[[], T]) -> tuple[T, float]:
+    """And the CPU time Postgres used meanwhile."""
+    before = cpu_seconds(stage.postmaster)
+    done = work()
+    time.sleep(SETTLE_SECONDS)
+    return done, cpu_seconds(stage.postmaster) - before
+
+
 def _tables(stage: Stage, cohort: Cohort) -> Ran:
-    return run_job(ReleaseJob(stage.address.runtime_url, str(cohort.clinic_id), ASKED))
+    return run_job(ReleaseJob(stage.address.runtime_url, str(cohort.clinic_id), tables=ASKED))
 
 
 def _release(stage: Stage, cohort: Cohort) -> Ran:
@@ -120,19 +149,22 @@ async def _refuse_unready(stage: Stage, cohort: Cohort) -> None:
         raise SystemExit("a release was not built: nothing to compare")
 
 
-def _psql(program: Path, stage: Stage, cohort: Cohort, query: str) -> float:
+def _psql(program: Path, stage: Stage, cohort: Cohort, query: str) -> Cost:
     environment = pgbench.environment(stage.address, cohort.clinic_id)
     with tempfile.TemporaryDirectory() as directory:
         script, told = Path(directory) / "script.sql", Path(directory) / "scores.csv"
         script.write_text(f"\\copy ({query}) TO '{told}' WITH (FORMAT csv, HEADER)\n")
         command = [str(program), "--no-psqlrc", "--quiet", f"--file={script}", stage.address.database]
-        began = time.perf_counter()
-        subprocess.run([*command, "--set=ON_ERROR_STOP=1"], env=environment, check=True)
-        taken = time.perf_counter() - began
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        _, of_postgres = _with_postgres(
+            stage, lambda: subprocess.run([*command, "--set=ON_ERROR_STOP=1"], env=environment, check=True)
+        )
+        taken, after = time.perf_counter() - began - SETTLE_SECONDS, resource.getrusage(resource.RUSAGE_CHILDREN)
         with told.open("rb") as file:
             if sum(1 for _ in file) != cohort.forms + 1:
                 raise SystemExit("psql copied other rows: nothing to compare")
-    return taken
+    own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(taken, own + of_postgres)
 
 
 async def _query(stage: Stage, cohort: Cohort) -> str:
@@ -182,7 +214,7 @@ def _check_ins(stage: Stage, cohort: Cohort, plan: Plan, found: Found) -> None:
 
 def _p99_ms(stage: Stage, cohort: Cohort, plan: Plan, port: int, count: int, found: Found) -> float:
     asyncio.run(_ask(stage, cohort, count))
-    job = ReleaseJob(stage.address.runtime_url, str(cohort.clinic_id))
+    job = ReleaseJob(stage.address.runtime_url, str(cohort.clinic_id), gives_way=True)
     patients = [str(patient) for patient in stage.patients]
     with ExitStack() as stack:
         builds = [stack.enter_context(running(job)) for _ in range(count)]
@@ -200,27 +232,21 @@ def _p99_ms(stage: Stage, cohort: Cohort, plan: Plan, port: int, count: int, fou
 # --- Tables -----------------------------------------------------------------------------------------------------------
 
 
-Figure = Callable[[Round], float]
-
-
 def _told(found: Found, cohort: Cohort) -> list[Table]:
     return [_speed_table(found, cohort), _memory_table(found, cohort), _wait_table(found)]
 
 
 def _speed_table(found: Found, cohort: Cohort) -> Table:
-    columns = ("case", "seconds", "rows/s / psql: median (lowest-highest)", f"limit {LEAST_RATIO:g}")
+    columns = ("case", "seconds", "CPU s", "rows/s / psql: median (lowest-highest)", f"limit {LEAST_RATIO:g}")
     table = Table(*columns, title=f"A release of {cohort.forms:,} forms of {len(cohort.patients):,} people as CSV")
-    cases: dict[str, Figure] = {
-        "psql": lambda each: each.psql,
-        "scores": lambda each: each.tables.stream_seconds,
-        "files": lambda each: each.tables.seconds,
-        "release": lambda each: each.release.seconds,
-    }
-    for name, seconds in cases.items():
-        ratios = [each.psql / seconds(each) for each in found.rounds]
-        verdict = "" if name == "psql" else ("met" if median(ratios) >= LEAST_RATIO else "missed")
+    for name in found.rounds[0]:
+        costs = [each[name] for each in found.rounds]
+        cpu = [cost.cpu_seconds for cost in costs if cost.cpu_seconds is not None]
+        ratios = [each[PSQL].seconds / each[name].seconds for each in found.rounds]
+        verdict = "" if name == PSQL else ("met" if median(ratios) >= LEAST_RATIO else "missed")
         spread = f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-        table.add_row(name, f"{median(map(seconds, found.rounds)):.1f}", spread, verdict)
+        seconds = f"{median(cost.seconds for cost in costs):.1f}"
+        table.add_row(name, seconds, f"{median(cpu):.1f}" if cpu else "", spread, verdict)
     return table
 
 
@@ -228,7 +254,7 @@ def _memory_table(found: Found, cohort: Cohort) -> Table:
     table = Table(
         "forms", "MB at most", "more than few", f"limit {MOST_MB:g} MB", title="Memory of the process that builds"
     )
-    few, many = median(found.few_mb), median(each.release.peak_mb for each in found.rounds)
+    few, many = median(found.few_mb), median(found.many_mb)
     table.add_row("few", f"{few:.0f}", "", "")
     table.add_row(f"{cohort.forms:,}", f"{many:.0f}", f"{many - few:.0f}", "met" if many - few <= MOST_MB else "missed")
     return table

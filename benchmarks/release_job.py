@@ -5,6 +5,7 @@ Run as a program it takes a job on its input as JSON.
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from app.cli_worker import NICENESS, collect_seldom
 from app.db import Database
 from app.privacy.pseudonyms import draw_pseudonyms
 from app.schemas.releases import ReleaseCreate
@@ -31,6 +33,7 @@ MOST_SECONDS: Final = 1_800
 class ReleaseJob:
     url: str
     clinic_id: str
+    gives_way: bool = False  # as a worker beside the server does
     tables: dict[str, Any] | None = None  # what is asked: build the files of it alone; None: a whole waiting release
 
 
@@ -67,6 +70,8 @@ def running(job: ReleaseJob) -> Iterator[Callable[[], Ran]]:
 
 
 async def work(job: ReleaseJob) -> Ran:
+    os.nice(NICENESS if job.gives_way else 0)
+    collect_seldom()
     database = Database(job.url, Settings(statement_timeout_ms=300_000))
     await database.open()
     began, cpu = time.perf_counter(), time.process_time()

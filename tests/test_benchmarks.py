@@ -16,7 +16,7 @@ from app.postgres_binaries import wheel_bin_dir
 from app.scoring.registry import get_instrument
 from app.services.caseload_query import CaseloadQuery, CaseloadRequest
 from app.settings import Settings
-from benchmarks import batch, caseload, checkins, load, pgbench
+from benchmarks import batch, caseload, checkins, load, pgbench, release
 from benchmarks.measurement import Requests, measure, percentile
 from benchmarks.stage import Stage, prepare
 
@@ -97,6 +97,25 @@ def test_batches_store_as_many_forms_as_single_check_ins(address: PostgresAddres
     assert len(rows) == sum(batch.SIZES) + 500 * len(batch.SIZES)  # the warm-up, then the round
     assert {row["audits"] for row in rows} == {1}
     assert f"limit {batch.LIMIT:.3f}" in printed.getvalue()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory and CPU times are read from /proc")
+def test_a_release_is_built_as_often_as_it_is_measured(address: PostgresAddress) -> None:
+    """As many rows are copied as there are forms, every release gets ready, and each limit stands beside its figure."""
+    stage = asyncio.run(prepare(address, 0))
+    printed = io.StringIO()
+    plan = checkins.Plan(rounds=1, seconds=0.5, warm_up_seconds=0, connections=())
+    found = release.run(
+        stage, Settings().pg_bin or wheel_bin_dir(), plan, Console(file=printed, width=120), rows=3_000, few=2_000
+    )
+    (measured,) = found.rounds
+    assert found.rows == 3_000 + 30 * 3  # forms and sessions of those who stay in, which are all
+    assert set(measured) == {release.PSQL, "scores", "files", "release"}
+    assert 0 < measured["scores"].seconds < measured["files"].seconds
+    assert [one.releases for one in found.at_once] == [1, 1]
+    assert {count: len(waits) for count, waits in found.p99_ms.items()} == {0: 1, 1: 1, 2: 1}
+    for limit in (release.LEAST_RATIO, release.MOST_MB, release.MOST_WAIT):
+        assert f"limit {limit:g}" in printed.getvalue()
 
 
 def test_pgbench_runs_the_caseload_of_the_service() -> None:

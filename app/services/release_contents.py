@@ -1,6 +1,8 @@
 """What a release holds: who may be told of and how finely, their rows, and what the manifest says was done."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from app.services.releases import columns_asked, consented
 
 WORDS: Final = "de-identified, not anonymous"
 BEAT_SECONDS: Final = 15
+STEP_SECONDS: Final = 1
 _LADDERS: Final = {ladder.name: ladder for ladder in LADDERS}
 Names = dict[UUID, str]
 Tables = Mapping[str, Sequence[Column]]
@@ -54,10 +57,17 @@ class Step:
     tell: Callable[[int, int], Any]
     persons: int = 0
     rows: int = 0
+    told_at: float = -math.inf
 
     async def on(self, persons: int = 0, rows: int = 0) -> None:
+        """A transaction of its own for each of thousands of steps would cost more than what it tells of."""
         self.persons += persons
         self.rows += rows
+        if time.monotonic() - self.told_at >= STEP_SECONDS:
+            await self.now()
+
+    async def now(self) -> None:
+        self.told_at = time.monotonic()
         await self.tell(self.persons, self.rows)
 
     async def beat(self) -> None:
@@ -65,7 +75,7 @@ class Step:
         with suppress(LostError):
             while True:
                 await asyncio.sleep(BEAT_SECONDS)
-                await self.on()
+                await self.now()
 
 
 async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitStack) -> Built:
@@ -102,7 +112,8 @@ async def _people(source: Source, step: Step) -> list[Person]:
         await step.on()  # without a number: how many are in a cohort that is too small is told to nobody
     if len(people) < source.asked.disclosure.k:
         raise TooFewError("too_few_people")
-    await step.on(persons=len(people))
+    step.persons = len(people)
+    await step.now()
     return people
 
 
@@ -206,6 +217,7 @@ async def _write(
         async for block in coming:
             count += (rows := await asyncio.to_thread(write, block))
             await step.on(rows=rows)
+    await step.now()
     return count
 
 

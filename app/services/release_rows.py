@@ -145,10 +145,9 @@ def _by_patient(
 
 
 def _placed(row: asyncpg.Record, start: int, histories: Mapping[UUID, History]) -> _Lists:
-    """With the time since the first dose, and the week as `week_index` has it."""
-    since = [at - start for at in row["at"]]
-    weeks = [one // _WEEK_US for one in since]
-    return {**row, "since": since, "week": weeks, "history": histories.get(row["patient_id"])}
+    """With the weeks, as `week_index` has them."""
+    weeks = [(at - start) // _WEEK_US for at in row["at"]]
+    return {**row, "start": start, "week": weeks, "history": histories.get(row["patient_id"])}
 
 
 # --- One person -------------------------------------------------------------------------------------------------------
@@ -182,7 +181,7 @@ _Made = Mapping[str, Callable[[_Lists], Sequence[Value]]]
 
 
 def _days(read: _Lists) -> list[int]:
-    return [since // _DAY_US for since in read["since"]]
+    return [(at - read["start"]) // _DAY_US for at in read["at"]]
 
 
 def _dates(read: _Lists) -> list[date]:
