@@ -20,6 +20,7 @@ from app.privacy.pseudonyms import draw_pseudonyms
 from app.schemas.releases import ReleaseCreate
 from app.services.data_keys import get_key
 from app.services.release_contents import Built, LostError, Step, TooFewError, build
+from app.services.release_differences import find_earlier_releases, lock_releases
 from app.services.release_downloads import store_file
 from app.services.release_records import Source
 from app.services.releases import worker_of
@@ -51,6 +52,7 @@ UPDATE release SET persons_read = $4, rows_written = $5, leased_until = now() + 
 WHERE {_MINE} RETURNING id
 """
 _FAIL: Final = f"UPDATE release SET status = 'failed', failure = $4, ended_at = now() WHERE {_MINE} RETURNING id"
+_GIVE_BACK: Final = f"UPDATE release SET status = 'approved', leased_until = NULL WHERE {_MINE}"
 _READY: Final = f"""
 UPDATE release SET status = 'ready', ready_at = now(), manifest = $4, leased_until = NULL WHERE {_MINE} RETURNING id
 """
@@ -58,6 +60,10 @@ _ADD_PERSONS: Final = """
 INSERT INTO release_person (clinic_id, release_id, patient_id, pseudonym)
 SELECT $1, $2, * FROM unnest($3::uuid[], $4::bytea[])
 """
+
+
+class OvertakenError(Exception):
+    """Beside a release that became ready meanwhile, this one would show a few people as a part of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,10 @@ class _Build:
             except TooFewError as error:
                 await self._fail(str(error))
             else:
-                await self._store(built)
+                try:
+                    await self._store(built)
+                except OvertakenError:
+                    await self._give_back()
 
     async def _built(self, stack: AsyncExitStack) -> Built:
         async with self.database.snapshot(self.clinic_id, MOST_SECONDS) as connection:
@@ -134,8 +143,21 @@ class _Build:
             for name, file in built.files.items():
                 await store_file(connection, key, self.clinic_id, self.claim.id, name, file)
             sealed = [self._sealed(key, id_, name) for id_, name in built.names.items()]
+            await self._refuse_overtaken(connection, built)
             await connection.execute(_ADD_PERSONS, self.clinic_id, self.claim.id, list(built.names), sealed)
             await _tell(connection, self.clinic_id, "release.build", self.claim.id, built.manifest["rows_out"])
+
+    async def _refuse_overtaken(self, connection: asyncpg.Connection, built: Built) -> None:
+        """Releases that became ready since the snapshot were not looked at: one at a time becomes ready."""
+        at, k = await lock_releases(connection, self.clinic_id), self.claim.asked.disclosure.k
+        earlier = await find_earlier_releases(connection, self.database.keys, self.clinic_id, at, k)
+        if earlier.tell_apart(built.names):
+            raise OvertakenError
+
+    async def _give_back(self) -> None:
+        """To be built anew, beside the one that was faster."""
+        async with self.database.connection(self.clinic_id) as connection:
+            await connection.execute(_GIVE_BACK, *self._mine)
 
     def _sealed(self, key: DataKey, patient_id: UUID, name: str) -> bytes:
         return seal_text(key, name, place("release_person", "pseudonym", self.clinic_id, self.claim.id, patient_id))

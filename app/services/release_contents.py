@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from app.privacy.part_two import notice
 from app.privacy.uniqueness import two_totals_sizes, week_pattern_sizes
 from app.release_files.model import Row
 from app.schemas.releases import ReleaseCreate
+from app.services.release_differences import EarlierReleases, find_earlier_releases
 from app.services.release_package import ReleaseFiles
 from app.services.release_records import Cells, Person, Source
 from app.services.releases import columns_asked, consented
@@ -25,6 +26,7 @@ BEAT_SECONDS: Final = 15
 _LADDERS: Final = {ladder.name: ladder for ladder in LADDERS}
 Names = dict[UUID, str]
 Tables = Mapping[str, Sequence[Column]]
+Kept = Sequence[tuple[Person, tuple[Any, ...]]]
 DrawNames = Callable[[Sequence[UUID]], Names]
 _RULES_VERSION: Final = "SELECT coalesce(max(version), 1) FROM clinic_rules WHERE clinic_id = $1 AND recorded_at <= $2"
 
@@ -74,14 +76,19 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
     async for some in source.persons(willing):
         persons += some
         await step.on()  # without a number: how many are in a cohort that is too small is told to nobody
-    if len(persons) < source.asked.disclosure.k:
+    earlier = await _earlier(source)
+    waiting = earlier.waiting([one.id for one in persons])
+    chosen = [one for one in persons if one.id not in waiting]
+    if len(chosen) < source.asked.disclosure.k:
         raise TooFewError("too_few_people")
-    await step.on(persons=len(persons))
+    if earlier.tell_apart([one.id for one in chosen]):
+        raise TooFewError("too_near_an_earlier_release")
+    await step.on(persons=len(chosen))
     columns = columns_asked(source.asked)
-    told = await asyncio.to_thread(_told, source.asked, columns, persons)
-    kept = [(one, key) for one, key in zip(persons, told.keys, strict=True) if key is not None]
+    told, kept = await asyncio.to_thread(_kept, source.asked, columns, chosen, earlier)
     if len(kept) < source.asked.disclosure.k:
         raise TooFewError("nobody_can_be_hidden")
+    told = _with_waiting(told, [one for one in persons if one.id in waiting])
     names = draw([one.id for one, _ in kept])
     keys = sorted({key for one, _ in kept for key in one.instruments})
     files = ReleaseFiles(source.asked, columns, keys, stack)
@@ -101,6 +108,32 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
 # --- What may be told -------------------------------------------------------------------------------------------------
 
 
+async def _earlier(source: Source) -> EarlierReleases:
+    place = (source.connection, source.ring, source.clinic_id, source.known_at)
+    return await find_earlier_releases(*place, source.asked.disclosure.k)
+
+
+def _kept(
+    asked: ReleaseCreate, columns: Tables, persons: Sequence[Person], earlier: EarlierReleases
+) -> tuple[Generalised, Kept]:
+    """Where leaving out a few would show them beside an earlier release, everybody is told more coarsely instead."""
+    told = _told(asked, columns, persons, asked.disclosure.most_left_out_rate)
+    kept = _in_release(persons, told)
+    if earlier.tell_apart([one.id for one, _ in kept]):
+        told = _told(asked, columns, persons, 0)
+        kept = _in_release(persons, told)
+    return told, kept
+
+
+def _in_release(persons: Sequence[Person], told: Generalised) -> Kept:
+    return [(one, key) for one, key in zip(persons, told.keys, strict=True) if key is not None]
+
+
+def _with_waiting(told: Generalised, waiting: Sequence[Person]) -> Generalised:
+    rows = sum(one.rows for one in waiting)
+    return replace(told, people_in=told.people_in + len(waiting), rows_in=told.rows_in + rows)
+
+
 def _quasi(columns: Tables) -> list[str]:
     return [one.name for one in columns.get("patients", ()) if one.role is Role.QUASI_IDENTIFIER]
 
@@ -109,7 +142,7 @@ def _sensitive(columns: Tables) -> bool:
     return any(one.role is Role.SENSITIVE for one in columns.get("patients", ()))
 
 
-def _told(asked: ReleaseCreate, columns: Tables, persons: Sequence[Person]) -> Generalised:
+def _told(asked: ReleaseCreate, columns: Tables, persons: Sequence[Person], most_left_out_rate: float) -> Generalised:
     names = _quasi(columns)
     if not names:  # everybody looks alike
         rows = sum(one.rows for one in persons)
@@ -120,12 +153,9 @@ def _told(asked: ReleaseCreate, columns: Tables, persons: Sequence[Person]) -> G
         k=asked.disclosure.k,
         diversity=asked.disclosure.l,
         sensitive=[[one.category for one in persons]] if _sensitive(columns) else (),
-        most_left_out_rate=asked.disclosure.most_left_out_rate,
+        most_left_out_rate=most_left_out_rate,
         rows=[one.rows for one in persons],
     )
-
-
-Kept = Sequence[tuple[Person, tuple[Any, ...]]]
 
 
 def _manifest(columns: Tables, told: Generalised, kept: Kept) -> dict[str, Any]:

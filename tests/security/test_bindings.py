@@ -50,6 +50,7 @@ OF_THE_SYSTEM = {
     ("services/release_builds.py", "_built"),
     ("services/release_builds.py", "_tell_step"),
     ("services/release_builds.py", "_fail"),
+    ("services/release_builds.py", "_give_back"),
     ("services/release_builds.py", "_store"),
     ("services/releases.py", "refuse_without_consent"),
     ("services/release_downloads.py", "open_file"),
