@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.audit import record_read
 from app.auth import Actor, Role
 from app.db import Database
-from app.errors import Fault, InvalidError, TooManyError
+from app.errors import AppError, Fault, InvalidError, TooManyError
 from app.ids import new_id
 from app.privacy.budget import QUESTIONS, Answered, Refusal, decide, needed_difference
 from app.privacy.cells import SMALLEST_CELL
@@ -129,9 +129,16 @@ async def _decided(
             await _write_down(session, actor, question, key, people, now, decision="answered", answer=told)
             return answer
         await _write_down(session, actor, question, key, people, now, decision="refused", refusal=refusal.value)
+    raise _refused(refusal, free_at - now)
+
+
+def _refused(refusal: Refusal, waits: timedelta) -> AppError:
+    """With its conditions it stands in the trail already."""
+    error: AppError = InvalidError(_TOO_FEW, faults=(Fault("query", refusal.value, _TOO_FEW),))
     if refusal is Refusal.BUDGET_SPENT:
-        raise TooManyError(_BUDGET_SPENT, max(1, int((free_at - now).total_seconds())))
-    raise InvalidError(_TOO_FEW, faults=(Fault("query", refusal.value, _TOO_FEW),))
+        error = TooManyError(_BUDGET_SPENT, max(1, int(waits.total_seconds())))
+    error.is_told = True
+    return error
 
 
 _BUDGET_SPENT: Final = (
