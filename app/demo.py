@@ -20,6 +20,7 @@ from app.synthetic import synthetic_clinic
 from app.tables import Clinic
 
 SHOWN_PATIENT: Final = "demo-fast-relapse"  # answers fast, relapses at about week five
+DECLINES: Final = 10  # every so many patients does not take part in research
 _YEAR: Final = timedelta(days=400)  # long enough for the check-in at month twelve
 
 
@@ -75,8 +76,10 @@ async def _load(database: Database, out: Console) -> DemoState:
     actor = Actor(clinic.clinic_id, service.id, Role.SERVICE)
     patients = {}
     with Progress(console=out, transient=True) as progress:
-        for patient in progress.track(invented.patients, description="Loading a synthetic clinic"):
-            patients[patient.external_ref] = await load_patient(database, actor, patient)
+        all_of_them = progress.track(invented.patients, description="Loading a synthetic clinic")
+        for number, patient in enumerate(all_of_them, 1):
+            in_research = number % DECLINES != 0
+            patients[patient.external_ref] = await load_patient(database, actor, patient, in_research=in_research)
     shown = patients[SHOWN_PATIENT]
     texts = {Role.SERVICE.value: service_text}
     for role in (Role.ADMIN, Role.CLINICIAN, Role.RESEARCHER, Role.PATIENT):
@@ -103,6 +106,8 @@ def _show(state: DemoState, out: Console, address: str) -> None:
         f"  export TIDEMARK={address}",
         f"  export TOKEN={state.tokens[Role.CLINICIAN]}",
         f"  export PATIENT={state.patient_id}   # {SHOWN_PATIENT}",
+        f"  export RESEARCHER={state.tokens[Role.RESEARCHER]}",
+        f"  export ADMIN={state.tokens[Role.ADMIN]}",
         "",
         '  curl -s "$TIDEMARK/v1/patients?limit=3" -H "Authorization: Bearer $TOKEN"',
         '  curl -s "$TIDEMARK/v1/assessments?patient_id=$PATIENT&limit=1" -H "Authorization: Bearer $TOKEN"',

@@ -13,6 +13,7 @@ from app.db import Database
 from app.errors import AppError
 from app.schemas.adverse_events import AdverseEventCreate
 from app.schemas.assessments import MAX_BATCH
+from app.schemas.consents import ConsentPut, Purpose
 from app.schemas.episodes import EpisodeCreate
 from app.schemas.observations import ObservationCreate
 from app.schemas.patients import PatientCreate
@@ -20,6 +21,7 @@ from app.schemas.schedules import SchedulePut
 from app.schemas.treatment_sessions import TreatmentSessionChange, TreatmentSessionCreate
 from app.services.adverse_events import record_adverse_event
 from app.services.assessments import record_batch
+from app.services.consents import put_consent
 from app.services.episodes import open_episode
 from app.services.observations import record_observation
 from app.services.patients import record_patient
@@ -45,10 +47,12 @@ _READINGS: Final = {
 }
 
 
-async def load_patient(database: Database, actor: Actor, invented: SyntheticPatient) -> UUID:
-    """Treatment and person in one transaction, then the forms as a telephone sends them that was offline."""
+async def load_patient(database: Database, actor: Actor, invented: SyntheticPatient, *, in_research: bool) -> UUID:
+    """Person and treatment in one transaction, then the forms as a telephone sends them that was offline."""
     async with database.session(actor) as session:
         patient, _ = await record_patient(session, actor, PatientCreate(external_ref=invented.external_ref), None)
+        if in_research:
+            await _load_consent(session, actor, patient.id, invented.episode.opened_at)
         episode_id = await _load_episode(session, actor, patient.id, invented.episode)
     forms = [_submitted(patient.id, form) for form in invented.forms]
     for begin in range(0, len(forms), MAX_BATCH):
@@ -59,6 +63,12 @@ async def load_patient(database: Database, actor: Actor, invented: SyntheticPati
     async with database.session(actor) as session:  # last, or all would count as missed for a moment
         await put_schedule(session, actor, episode_id, SchedulePut(protocol=PROTOCOL), None, None)
     return patient.id
+
+
+async def _load_consent(session: AsyncSession, actor: Actor, patient_id: UUID, given_at: datetime) -> None:
+    """To any research of the clinic, with the papers of the first visit."""
+    given = ConsentPut(purpose=Purpose.RESEARCH, how="signed", document="invented", given_at=given_at)
+    await put_consent(session, actor, patient_id, given, None, None)
 
 
 def _submitted(patient_id: UUID, form: SyntheticForm) -> dict[str, Any]:

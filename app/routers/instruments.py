@@ -40,4 +40,6 @@ def _instrument(reference: str) -> Instrument:
     try:
         return get_instrument(reference)
     except UnknownInstrumentError:
-        raise NotFoundError("There is no such instrument or version.") from None
+        raise NotFoundError(
+            "There is no such instrument or version. GET /v1/instruments lists what there is."
+        ) from None

@@ -60,7 +60,11 @@ def known_instrument(reference: str, pointer: str = "/instrument") -> Instrument
     try:
         return get_instrument(reference)
     except UnknownInstrumentError:
-        fault = Fault(pointer, "unknown_instrument", "There is no such instrument or version.")
+        fault = Fault(
+            pointer,
+            "unknown_instrument",
+            "There is no such instrument or version. GET /v1/instruments lists what there is.",
+        )
         raise InvalidError("The instrument is unknown.", faults=(fault,)) from None
 
 
