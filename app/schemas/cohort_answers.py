@@ -17,6 +17,7 @@ from app.schemas.cohorts import (
     CohortEventAnswer,
     CohortMeasureAnswer,
     CohortOutcomeAnswer,
+    CohortPersons,
     CohortTimePointAnswer,
     CurvePointAnswer,
     DisclosureAnswer,
@@ -75,14 +76,16 @@ _SOURCES: Final[Mapping[str, tuple[str, str]]] = {  # by how the code begins: so
 }
 
 
-def cohort_answer(instrument: Instrument, only: CohortFilter, cohort: CohortRecord, question: bytes) -> CohortAnswer:
+def cohort_answer(
+    instrument: Instrument, only: CohortFilter, of: CohortPersons, cohort: CohortRecord, question: bytes
+) -> CohortAnswer:
     """Each call draws its own noise: who has to get the same answer twice keeps the answer."""
     found = cohort_outcomes(cohort.courses)
     told = _Told(secrets.token_bytes(32), question)
     return CohortAnswer(
         instrument=instrument.key,
         as_of=cohort.as_of,
-        cohort=CohortChoice(**asdict(only)),
+        cohort=CohortChoice(of=of, **asdict(only)),
         disclosure=DisclosureAnswer(minimum=SMALLEST_CELL, rule=RULE),
         flow=FlowAnswer(
             not_dosed=None if cohort.not_dosed is None else told.count(cohort.not_dosed),
@@ -263,7 +266,7 @@ def example() -> dict[str, Any]:
     return {
         "instrument": "phq-9@1",
         "as_of": "2026-11-20T19:30:00Z",
-        "cohort": asdict(CohortFilter(first_dose_from="2026-01", first_dose_to="2026-06")),
+        "cohort": {"of": "consenting"} | asdict(CohortFilter(first_dose_from="2026-01", first_dose_to="2026-06")),
         "disclosure": {"minimum": SMALLEST_CELL, "rule": RULE},
         "flow": {"not_dosed": few, "dosed": 82, "with_baseline": 79},
         "baseline": {"n": 78, "mean": 17.5, "sd": 4.0, "low": 16.5, "high": 18.5},

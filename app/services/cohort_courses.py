@@ -121,11 +121,19 @@ class _Course:
 
 
 async def read_cohort(
-    connection: asyncpg.Connection, clinic_id: UUID, instrument: Instrument, only: CohortFilter, as_of: datetime
+    connection: asyncpg.Connection,
+    clinic_id: UUID,
+    instrument: Instrument,
+    only: CohortFilter,
+    as_of: datetime,
+    among: Collection[UUID] | None = None,
 ) -> ReadCohort:
+    """Of these patients alone; None: of all whom the transaction sees."""
     question = _Question(clinic_id, instrument, only, as_of)
     cohort, traits, doses = CohortRecord(as_of), Counter[Traits](), list[UUID]()
     episodes = await connection.fetch(_EPISODES, clinic_id, as_of)
+    if among is not None:
+        episodes = [row for row in episodes if row["patient_id"] in among]
     sessions = {row["episode_id"]: row for row in await connection.fetch(_SESSIONS, clinic_id, as_of)}
     courses = list(_first_courses(episodes, sessions))
     for begin in range(0, len(courses), _AT_A_TIME):

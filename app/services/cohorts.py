@@ -30,11 +30,13 @@ from app.privacy.budget import QUESTIONS, Answered, Refusal, decide, needed_diff
 from app.privacy.cells import SMALLEST_CELL
 from app.privacy.noise import canonical
 from app.schemas.cohort_answers import cohort_answer
-from app.schemas.cohorts import CohortAnswer
+from app.schemas.cohorts import CohortAnswer, CohortPersons
+from app.schemas.consents import Purpose
 from app.scoring.cohort_course import CohortFilter, Traits
 from app.scoring.default_rules import default_cut_point
 from app.scoring.model import Instrument
 from app.services.cohort_courses import ReadCohort, read_cohort
+from app.services.consents import consents_in_force
 from app.services.scored_assessments import known_instrument
 from app.tables import CohortQuestion
 
@@ -54,11 +56,12 @@ class _Question:
 
     instrument: Instrument
     only: CohortFilter
+    of: CohortPersons
     seen_by: UUID | None = None  # a clinician from whom somebody is hidden: another view, so another question
 
     @property
     def text(self) -> str:
-        view = {} if self.seen_by is None else {"seen_by": str(self.seen_by)}
+        view = {"of": self.of, "seen_by": None if self.seen_by is None else str(self.seen_by)}
         return canonical(view | {"instrument": self.instrument.key} | asdict(self.only)).decode()
 
     @property
@@ -75,7 +78,8 @@ _ONE_AT_A_TIME: Final = asyncio.Lock()
 async def get_outcomes(database: Database, actor: Actor, request: CohortRequest) -> CohortAnswer:
     instrument = known_instrument(request.instrument, "query/instrument")
     _refuse_nonsense(request.only, instrument)
-    question = _Question(instrument, request.only, actor.token_id if actor.hidden else None)
+    of: CohortPersons = "consenting" if actor.role is Role.RESEARCHER else "in_view"
+    question = _Question(instrument, request.only, of, actor.token_id if actor.hidden else None)
     if answer := await _repeated(database, actor, question):
         return answer
     async with _ONE_AT_A_TIME:
@@ -94,10 +98,13 @@ async def _repeated(database: Database, actor: Actor, question: _Question) -> Co
 
 async def _made(database: Database, actor: Actor, question: _Question) -> CohortAnswer:
     only, instrument = question.only, question.instrument
+    now = datetime.now(UTC)
     async with _people_in_question(database, actor) as connection:
-        found = await read_cohort(connection, actor.clinic_id, instrument, only, datetime.now(UTC))
+        willing = await _willing(connection, database, actor, now) if question.of == "consenting" else None
+        found = await read_cohort(connection, actor.clinic_id, instrument, only, now, willing)
     # Before it is known whether it may be told: then nobody waits for it.
-    answer = await asyncio.to_thread(cohort_answer, instrument, only, found.record, question.text.encode())
+    text = question.text.encode()
+    answer = await asyncio.to_thread(cohort_answer, instrument, only, question.of, found.record, text)
     return await _decided(database, actor, question, found, answer)
 
 
@@ -108,6 +115,12 @@ def _people_in_question(database: Database, actor: Actor) -> AbstractAsyncContex
     about whom they see: who knows all the others in a cohort could tell a hidden patient from its figures.
     """
     return database.connection(actor.clinic_id if actor.role is Role.RESEARCHER else actor)
+
+
+async def _willing(connection: asyncpg.Connection, database: Database, actor: Actor, at: datetime) -> set[UUID]:
+    """Who has consented to research without naming a recipient: an answer has none."""
+    found = await consents_in_force(connection, database.keys, actor.clinic_id, Purpose.RESEARCH, at)
+    return {one.patient_id for one in found if one.recipient is None}
 
 
 async def _decided(

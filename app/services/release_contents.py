@@ -71,7 +71,8 @@ class Step:
 
 async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitStack) -> Built:
     """The same snapshot, time and names give the same bytes. Raises TooFewError."""
-    willing = await consented(source.connection, source.ring, source.clinic_id, source.asked.recipient, source.known_at)
+    place, at = (source.connection, source.ring, source.clinic_id), source.known_at
+    willing = await consented(*place, source.asked.recipient, at, known_at=at)
     persons = []
     async for some in source.persons(willing):
         persons += some

@@ -41,7 +41,7 @@ async def find_earlier_releases(
     connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, at: datetime, k: int
 ) -> EarlierReleases:
     """Whoever withdrew since counts no more: the next release would else be refused for their sake, for good."""
-    willing = {one.patient_id for one in await consents_in_force(connection, ring, clinic_id, Purpose.RESEARCH, at)}
+    willing = {one.patient_id for one in await consents_in_force(connection, ring, clinic_id, Purpose.RESEARCH, at, at)}
     kinds: dict[Releases, Releases] = {}  # each once, however many people are of it
     found: dict[UUID, Releases] = {}
     for row in await connection.fetch(_EARLIER, clinic_id, at):

@@ -298,8 +298,67 @@ async def test_refusals_are_written_down_with_their_reason(database: Database, c
         ("answered", None, 60),
         ("refused", budget.Refusal.TOO_FEW_PEOPLE, 0),
     ]
-    assert rows[1]["question"] == '{"instrument":"phq-9@1","route":"oral"}'
+    assert rows[1]["question"] == '{"instrument":"phq-9@1","of":"consenting","route":"oral"}'
     assert rows[0]["asked_at"] <= datetime.now(UTC)
+
+
+# --- Whom it is of ----------------------------------------------------------------------------------------------------
+
+
+async def test_researchers_are_told_of_those_who_consent(
+    database: Database, clinic: Clinic, researcher: Api, api: Api, admin: Api
+) -> None:
+    """The clinic's own figures are of everybody: who is left out of them could not be found missing."""
+    forms = {"severe": [(-2.0, 19.0), (8.0, 8.0)], "mild": [(-2.0, 8.0), (8.0, 4.0)]}
+    groups = [("severe", 40, True), ("mild", 40, False)]
+    people = [
+        Invented(START, forms={"phq-9": [(day, total - number % 3) for day, total in forms[group]]}, consents=consents)
+        for group, count, consents in groups
+        for number in range(count)
+    ]
+    await settle(database, clinic.clinic_id, people)
+    found = await ask(researcher)
+    assert found["cohort"]["of"] == "consenting"
+    assert (found["baseline"]["mean"], abs(found["flow"]["dosed"] - 40) <= 15) == (18, True)
+    for caller in (api, admin):
+        found = await ask(caller)
+        assert found["cohort"]["of"] == "in_view"
+        assert (found["baseline"]["mean"], abs(found["flow"]["dosed"] - 80) <= 15) == (12.5, True)
+    assert_refused(await researcher.http.get(PATH, params=PHQ_9 | {"severity": "mild"}), "query", "too_few_people")
+    assert (await ask(api, severity="mild"))["cohort"]["severity"] == "mild"
+
+
+@pytest.mark.parametrize("way", ["withdrawn", "for another recipient", "restricted"])
+async def test_what_a_consent_says_is_kept_to(
+    database: Database, clinic: Clinic, researcher: Api, admin: Api, way: str
+) -> None:
+    """Eleven consent, and one of them withdraws, or had a single recipient in mind, or is hidden and still consents."""
+    await settle(database, clinic.clinic_id, [somebody(number) for number in range(10)])
+    await settle(database, clinic.clinic_id, [somebody(10, consents=way != "for another recipient")])
+    patients = (await admin.http.get("/v1/patients?limit=100")).json()["data"]
+    consents = {
+        one["id"]: (await admin.http.get(f"/v1/patients/{one['id']}/consents")).json()["data"] for one in patients
+    }
+    who = next((patient for patient, given in consents.items() if not given), patients[0]["id"])
+    path = f"/v1/patients/{who}"
+    match way:
+        case "withdrawn":
+            answer = await admin.http.post(f"{path}/consents/{consents[who][0]['id']}/withdrawal", json={})
+        case "restricted":
+            body = {"restricted": True, "members": []}
+            tag = (await admin.http.get(f"{path}/care-team")).headers["etag"]
+            answer = await admin.http.put(f"{path}/care-team", json=body, headers={"If-Match": tag})
+        case _:
+            named = {
+                "purpose": "research",
+                "how": "signed",
+                "given_at": "2026-01-01T00:00:00Z",
+                "recipient": "elsewhere",
+            }
+            answer = await admin.http.put(f"{path}/consents", json=named)
+    assert answer.is_success, answer.text
+    answer = await researcher.http.get(PATH, params=PHQ_9)
+    assert answer.status_code == (200 if way == "restricted" else 422)
 
 
 # --- Pictures ---------------------------------------------------------------------------------------------------------
