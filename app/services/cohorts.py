@@ -71,11 +71,17 @@ class _Question:
         return canonical(of | asdict(self.only)).decode()
 
 
+@dataclass(frozen=True, slots=True)
+class ToldCohort:
+    answer: CohortAnswer
+    questions_left: int | None  # of the budget; None: without one
+
+
 # Seconds of a processor and a connection of the pool: check-ins must not wait for several of these.
 _ONE_AT_A_TIME: Final = asyncio.Lock()
 
 
-async def get_outcomes(database: Database, actor: Actor, request: CohortRequest) -> CohortAnswer:
+async def get_outcomes(database: Database, actor: Actor, request: CohortRequest) -> ToldCohort:
     instrument = known_instrument(request.instrument, "query/instrument")
     _refuse_nonsense(request.only, instrument)
     of: CohortPersons = "consenting" if actor.role is Role.RESEARCHER else "in_view"
@@ -86,17 +92,17 @@ async def get_outcomes(database: Database, actor: Actor, request: CohortRequest)
         return await _repeated(database, actor, question) or await _made(database, actor, question)
 
 
-async def _repeated(database: Database, actor: Actor, question: _Question) -> CohortAnswer | None:
+async def _repeated(database: Database, actor: Actor, question: _Question) -> ToldCohort | None:
     now = datetime.now(UTC)
     async with database.session(actor.clinic_id) as session:
         kept = await _kept_answer(session, actor, question)
         if kept is None or kept.asked_at <= now - _period(actor):
             return None
         await _write_down(session, actor, question, kept.key, kept.persons, now, decision="repeated")
-        return CohortAnswer.model_validate(kept.answer)
+        return await _told(session, actor, kept.answer, now)
 
 
-async def _made(database: Database, actor: Actor, question: _Question) -> CohortAnswer:
+async def _made(database: Database, actor: Actor, question: _Question) -> ToldCohort:
     only, instrument = question.only, question.instrument
     now = datetime.now(UTC)
     async with _people_in_question(database, actor) as connection:
@@ -125,7 +131,7 @@ async def _willing(connection: asyncpg.Connection, database: Database, actor: Ac
 
 async def _decided(
     database: Database, actor: Actor, question: _Question, found: ReadCohort, answer: CohortAnswer
-) -> CohortAnswer:
+) -> ToldCohort:
     """Decided and written down by one after the other in a clinic; a refusal is committed before it is told."""
     people, now = len(found.record.courses), found.record.as_of
     async with database.session(actor.clinic_id) as session:
@@ -135,14 +141,21 @@ async def _decided(
         nearest = needed_difference(key, question.cohort.encode())
         if kept and (kept.asked_at > now - _period(actor) or _is_near(actor, kept.persons, people, nearest)):
             await _write_down(session, actor, question, key, people, now, decision="repeated")
-            return CohortAnswer.model_validate(kept.answer)
+            return await _told(session, actor, kept.answer, now)
         refusal, free_at = await _refusal(session, actor, question, found, nearest)
         if refusal is None:
             told = answer.model_dump(mode="json")
             await _write_down(session, actor, question, key, people, now, decision="answered", answer=told)
-            return answer
+            return await _told(session, actor, told, now)
         await _write_down(session, actor, question, key, people, now, decision="refused", refusal=refusal.value)
     raise _refused(refusal, free_at - now)
+
+
+async def _told(session: AsyncSession, actor: Actor, answer: dict[str, Any] | None, now: datetime) -> ToldCohort:
+    left = None
+    if actor.role is Role.RESEARCHER:
+        left = max(0, QUESTIONS - len(await _asked_at(session, actor, now - PERIOD)))
+    return ToldCohort(CohortAnswer.model_validate(answer), left)
 
 
 def _refused(refusal: Refusal, waits: timedelta) -> AppError:

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 
 PATH = "/v1/cohorts/outcomes"
 PHQ_9 = {"instrument": "phq-9"}
+ROUTES = ("intravenous", "sublingual", "oral", "intranasal")
 
 
 def somebody(number: int, **others: Any) -> Invented:
@@ -277,14 +278,32 @@ async def test_a_budget_is_spent_and_says_when_it_is_not(
     researcher: Api, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """429 with the time to wait; what was answered before still is, and the clinic's own staff has no budget."""
-    first = await ask(researcher)
-    monkeypatch.setattr(cohorts, "QUESTIONS", 1)
+    monkeypatch.setattr(cohorts, "QUESTIONS", 2)
+    asked = [await researcher.http.get(PATH, params=PHQ_9) for _ in range(2)]
+    first = asked[0].json()
+    assert (await researcher.http.get(PATH, params=PHQ_9 | {"route": "oral"})).status_code == 422
+    picture = await researcher.http.get(f"{PATH}.svg", params=PHQ_9)
+    assert [answer.headers["cohort-questions-left"] for answer in (*asked, picture)] == ["1", "1", "0"]
     answer = await researcher.http.get(PATH, params=PHQ_9 | {"route": "intravenous"})
     assert answer.status_code == 429, answer.text
     assert timedelta(days=29) < timedelta(seconds=int(answer.headers["retry-after"])) <= timedelta(days=30)
     assert declared_faults(answer, "get", PATH) == []
     assert await ask(researcher) == first
     assert (await ask(api, route="intravenous"))["cohort"]["route"] == "intravenous"
+    assert "cohort-questions-left" not in (await api.http.get(PATH, params=PHQ_9)).headers
+
+
+async def test_the_budget_is_one_for_all_processes(
+    researcher: Api, database: Database, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight questions at once, computed side by side as in eight processes: three are within the budget."""
+    monkeypatch.setattr(cohorts, "QUESTIONS", 3)
+    monkeypatch.setattr(cohorts, "_ONE_AT_A_TIME", asyncio.Semaphore(8))
+    people = [somebody(number, route=ROUTES[number % 4], dose_mg=(35, 60)[number % 2]) for number in range(160)]
+    await settle(database, clinic.clinic_id, people)
+    asked = [PHQ_9 | {"route": route} | band for route in ROUTES for band in ({}, {"dose_band": "under_50_mg"})]
+    answers = await asyncio.gather(*(researcher.http.get(PATH, params=query) for query in asked))
+    assert [answer.status_code for answer in answers].count(429) == len(asked) - 3
 
 
 @pytest.mark.usefixtures("sixty")
@@ -345,7 +364,7 @@ async def test_what_a_consent_says_is_kept_to(
         case "withdrawn":
             answer = await admin.http.post(f"{path}/consents/{consents[who][0]['id']}/withdrawal", json={})
         case "restricted":
-            body = {"restricted": True, "members": []}
+            body = {"restricted": True, "members": [], "reason": "a colleague"}
             tag = (await admin.http.get(f"{path}/care-team")).headers["etag"]
             answer = await admin.http.put(f"{path}/care-team", json=body, headers={"If-Match": tag})
         case _:
