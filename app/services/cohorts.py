@@ -9,7 +9,7 @@ import asyncio
 import json
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from app.auth import Actor, Role
 from app.db import Database
 from app.errors import AppError, Fault, InvalidError, TooManyError
 from app.ids import new_id
-from app.privacy.budget import QUESTIONS, Answered, Refusal, decide, needed_difference
+from app.privacy.budget import QUESTIONS, Answered, Cohorts, Refusal, decide, leaves_few_over, needed_difference
 from app.privacy.cells import SMALLEST_CELL
 from app.privacy.noise import canonical
 from app.schemas.cohort_answers import cohort_answer
@@ -185,9 +185,12 @@ async def _refusal(
     if actor.role is not Role.RESEARCHER:
         return (Refusal.TOO_FEW_PEOPLE if people < SMALLEST_CELL else None), now
     asked = await _asked_at(session, actor, now - PERIOD)
-    answered = await _answered_to_researchers(session, actor, question, found.traits)
+    told = await _told_to_researchers(session, actor, question)
+    answered, leaves_few = await asyncio.to_thread(_beside, question, told, found.traits)
     free_at = asked[-QUESTIONS] + PERIOD if len(asked) >= QUESTIONS else now
-    return decide(question.cohort.encode(), people, answered, len(asked), nearest, questions=QUESTIONS), free_at
+    cohort = question.cohort.encode()
+    refusal = decide(cohort, people, answered, len(asked), nearest, leaves_few=leaves_few, questions=QUESTIONS)
+    return refusal, free_at
 
 
 def _period(actor: Actor) -> timedelta:
@@ -228,26 +231,34 @@ async def _asked_at(session: AsyncSession, actor: Actor, since: datetime) -> Seq
     return (await session.exec(asked.order_by(col(CohortQuestion.asked_at)))).all()
 
 
-async def _answered_to_researchers(
-    session: AsyncSession, actor: Actor, question: _Question, traits: Counter[Traits]
-) -> list[Answered]:
-    """All cohorts told to any researcher of the clinic, with how many persons lie between each and the one asked for.
+async def _told_to_researchers(session: AsyncSession, actor: Actor, question: _Question) -> dict[str, CohortFilter]:
+    """All cohorts that any researcher of the clinic was told about.
 
-    Cohorts by severity on another instrument are left out: its baselines were not read.
+    Those by severity on another instrument are left out: its baselines were not read.
     """
     told = select(CohortQuestion.cohort).where(
         CohortQuestion.clinic_id == actor.clinic_id,
         col(CohortQuestion.research).is_(True),
         CohortQuestion.decision == "answered",
     )
-    found = []
+    found = {}
     for cohort in (await session.exec(told.distinct())).all():
         conditions = json.loads(cohort)
         if conditions.pop("instrument", question.instrument.key) == question.instrument.key:
-            other = CohortFilter(**conditions)
-            apart = sum(n for one, n in traits.items() if other.admits(one) != question.only.admits(one))
-            found.append(Answered(cohort.encode(), apart))
+            found[cohort] = CohortFilter(**conditions)
     return found
+
+
+def _beside(
+    question: _Question, told: Mapping[str, CohortFilter], traits: Counter[Traits]
+) -> tuple[list[Answered], bool]:
+    """How many persons lie between each of these cohorts and the one asked for, and whether all together leave few."""
+    kinds = Counter[Cohorts]()
+    for one, count in traits.items():
+        kinds[(*(other.admits(one) for other in told.values()), question.only.admits(one))] += count
+    apart = [sum(count for kind, count in kinds.items() if kind[place] != kind[-1]) for place in range(len(told))]
+    answered = [Answered(cohort.encode(), people) for cohort, people in zip(told, apart, strict=True)]
+    return answered, question.cohort not in told and leaves_few_over(kinds)
 
 
 async def _write_down(

@@ -1,8 +1,9 @@
 """Outcomes of cohorts over HTTP: anonymous, wrong role, other clinic, invalid, valid, asked again."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from itertools import combinations
+from itertools import combinations, permutations
 from random import Random
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.api.test_openapi import declared_faults
 from tests.api.treatment import assert_refused
 from tests.cohort_clinic import START, Invented, invented, settle
 from tests.conftest import Api, client
+from tests.privacy.test_budget import rank
 
 pytestmark = pytest.mark.anyio
 
@@ -225,7 +227,10 @@ async def test_neighbours_are_not_both_answered(database: Database, clinic: Clin
 async def test_no_two_answers_lie_a_few_persons_apart(
     database: Database, clinic: Clinic, researcher: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is asked in whatever order, by every choice there is: subtraction leaves eleven at least."""
+    """Whatever is asked in whatever order, by every choice there is: subtraction leaves eleven at least.
+
+    Of two answers, and of any sums of all of them: what few people have in common is a sum of what many have.
+    """
     monkeypatch.setattr(cohorts, "QUESTIONS", 1_000)
     people = [invented(number) for number in range(90)]
     await settle(database, clinic.clinic_id, people)
@@ -247,6 +252,23 @@ async def test_no_two_answers_lie_a_few_persons_apart(
             told.append({number for number, one in enumerate(people) if is_in(one, answer.json()["cohort"])})
     assert len(told) >= 4
     assert min(len(one ^ other) for one, other in combinations(told, 2)) >= 11
+    kinds = Counter(tuple(number in cohort for cohort in told) for number in range(len(people)))
+    assert rank([kind for kind, count in kinds.items() if count >= 11]) == rank(list(kinds))
+
+
+@pytest.mark.parametrize("order", list(permutations([{}, {"route": "intravenous"}, {"route": "sublingual"}])), ids=str)
+async def test_a_person_is_not_what_three_answers_leave(
+    database: Database, clinic: Clinic, researcher: Api, order: tuple[dict[str, str], ...]
+) -> None:
+    """All, those by vein, those under the tongue, each far from the others; and one by mouth is left over."""
+    people = [somebody(number, route=ROUTES[number % 2]) for number in range(60)]
+    await settle(database, clinic.clinic_id, [*people, somebody(1, route="oral")])
+    for query in order[:2]:
+        await ask(researcher, **query)
+    answer = await researcher.http.get(PATH, params=PHQ_9 | order[2])
+    assert_refused(answer, "query", "too_few_people")
+    await settle(database, clinic.clinic_id, [somebody(number, route="oral") for number in range(10)])
+    assert (await researcher.http.get(PATH, params=PHQ_9 | order[2])).status_code == 200
 
 
 def is_in(one: Invented, chosen: dict[str, Any]) -> bool:
