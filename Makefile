@@ -73,8 +73,17 @@ migrate: setup ## Bring the database to the newest revision
 
 # --- Working on it ----------------------------------------------------------------------------------------------------
 
-test: setup-dev ## Set up and run the whole test suite
+# Real processes are held to times: nothing runs beside them. All else runs on all cores, each with a Postgres of its own.
+ALONE := tests/process
+ON_ALL_CORES := --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test: setup-dev ## Set up and run the whole test suite; with ARGS, what they name
+ifeq ($(strip $(ARGS)),)
+	@status=0; $(PY) -m pytest $(ON_ALL_CORES) --ignore $(ALONE) || status=1; \
+	  $(PY) -m pytest $(ALONE) || status=1; exit $$status
+else
 	@$(PY) -m pytest $(ARGS)
+endif
 
 # Not the whole suite: before Python 3.12 to measure nearly doubles what a test costs.
 TRUST_TESTS := $(addprefix tests/,test_auth.py test_deps.py test_strict_json.py test_webhook_signing.py \

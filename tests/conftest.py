@@ -157,10 +157,10 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
         yield http
 
 
-async def until_somebody_waits(database: Database) -> None:
+async def until_somebody_waits(database: Database, number: int = 1) -> None:
     """For a lock: then whoever was sent off is where the test wants them."""
-    async with asyncio.timeout(5):
-        while not await database.fetch_alone("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110  # nothing tells of it
+    async with asyncio.timeout(30):
+        while len(await database.fetch_alone("SELECT FROM pg_locks WHERE NOT granted")) < number:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.01)
 
 

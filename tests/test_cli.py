@@ -398,7 +398,8 @@ def test_a_taken_port_is_one_clear_line(refused: Refused, environment: dict[str,
 
 def test_one_process_ends_with_status_0(environment: dict[str, str], tmp_path: Path) -> None:
     """A service manager that says SIGTERM gets an orderly end, also without workers."""
-    service = Service(("serve",), environment | {"TIDEMARK_DATA_DIR": str(tmp_path)}, tmp_path / "said.log")
+    settings = environment | {"TIDEMARK_DATA_DIR": str(tmp_path)}
+    service = Service(("serve", "--no-worker"), settings, tmp_path / "said.log")  # or it would work for all other tests
     try:
         service.start()
         assert service.stop() == 0

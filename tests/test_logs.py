@@ -201,14 +201,14 @@ def test_every_event_of_ours_has_a_name() -> None:
 
 
 def test_a_line_costs_little(capsys: pytest.CaptureFixture[str]) -> None:
-    """One is written for each check-in. Measured: 20 µs; the limit leaves room for a busy machine."""
+    """One is written for each check-in. Measured: 20 µs of this process; the limit leaves room for a slow machine."""
     set_up("info")
     log, fields = (
         logging.getLogger("tidemark"),
         {"method": "POST", "route": "/v1/assessments", "status": 201, "ms": 4.2},
     )
-    begun = time.perf_counter()
+    begun = time.process_time()
     for _ in range(2_000):
         log.info("request", fields)
-    assert (time.perf_counter() - begun) / 2_000 < 200e-6
+    assert (time.process_time() - begun) / 2_000 < 200e-6
     capsys.readouterr()

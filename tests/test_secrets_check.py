@@ -1,6 +1,7 @@
 """Secrets that protect nothing are refused before anything starts, by name and without a word of them."""
 
 import base64
+import hashlib
 import os
 import re
 import secrets
@@ -23,6 +24,7 @@ from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 GOOD = secrets.token_hex(32)
+DIGEST = hashlib.sha256(b"any").digest()  # random, and the same in each run
 
 
 # --- Keys -------------------------------------------------------------------------------------------------------------
@@ -43,11 +45,11 @@ def test_random_keys_are_let_through() -> None:
     ("key", "told"),
     [
         (b"", "has 0 bytes"),
-        (os.urandom(31), "has 31 bytes"),
+        (DIGEST[:31], "has 31 bytes"),
         (bytes(32), "repeats"),
         (b"\xff" * 64, "repeats"),
-        (os.urandom(16) * 2, "repeats"),
-        (os.urandom(4) * 9, "repeats"),
+        (DIGEST[:16] * 2, "repeats"),
+        (DIGEST[:4] * 9, "repeats"),
         (b"\x01\x02" * 16 + b"\x01", "repeats"),
         (bytes(range(32)), "counts"),
         (bytes(range(1, 33)), "counts"),
@@ -115,10 +117,10 @@ def test_a_weak_password_is_refused(password: str, told: str) -> None:
 
 def test_a_password_is_checked_at_once() -> None:
     """Whatever it is made of: no pattern of words takes the check long."""
-    begun = time.perf_counter()
+    begun = time.process_time()  # of ours alone, however busy the machine is
     for password in ("password" * 500 + "~é", "passpasswordword" * 300 + "ñ", "a" * 4_000 + "ñ"):
         weakness_of_password(password)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize(

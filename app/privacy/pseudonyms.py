@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 _BYTES: Final = 16  # 128 bits: two of a billion people meet with a chance under 1 in 10**20
+_FIRST: Final = "p"  # a letter, or a spreadsheet takes 32 digits, or 12e34, for a number and rounds it
 
 Person = TypeVar("Person", bound=Hashable)
 Row = TypeVar("Row")
@@ -18,7 +19,7 @@ def draw_pseudonyms(
     The answer is the only link back: keep it under its own key and destroy it when the release expires, or never store
     it. A hash or HMAC of an identifier would not do: it is derived from the person and comes out equal in two releases.
 
-    Units and range: 32 hexadecimal digits; people given twice are one. Missing data: none.
+    Units and range: a `p` and 32 hexadecimal digits; people given twice are one. Missing data: none.
 
     Raises:
         ValueError: the source of randomness gave two people the same name.
@@ -27,11 +28,11 @@ def draw_pseudonyms(
 
     >>> names = draw_pseudonyms(["a", "b", "a"])
     >>> sorted(names), len(set(names.values())), len(names["a"])
-    (['a', 'b'], 2, 32)
+    (['a', 'b'], 2, 33)
     >>> names["a"] == draw_pseudonyms(["a"])["a"]
     False
     """
-    names = {person: random_bytes(_BYTES).hex() for person in people}
+    names = {person: f"{_FIRST}{random_bytes(_BYTES).hex()}" for person in people}
     if len(set(names.values())) < len(names):
         raise ValueError("two people were given one pseudonym: the source of randomness is broken")
     return names

@@ -6,12 +6,13 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from app.release_files.cells import csv_line
-from app.release_files.model import Column, TableShape
+from app.release_files.model import Column, Kind, TableShape
 from app.release_files.package import NOTICE
-from app.release_files.wide import slug
+from app.release_files.wide import WIDE, item_name, slug
 from app.scoring.declaration import item_hash
 from app.scoring.model import Instrument, Item
 
+REDCAP: Final = "redcap_data_dictionary.csv"
 _HEADS: Final = ("table", "column", "kind", "unit", "categories", "description", "source", "key")
 
 
@@ -21,8 +22,10 @@ def documents(shapes: Sequence[TableShape], instruments: Sequence[Instrument]) -
         "dictionary.csv": dictionary_csv(shapes),
         "dictionary.md": dictionary_markdown(shapes),
         "instruments.json": instruments_json(instruments),
-        "redcap.csv": redcap_dictionary_csv(instruments),
     }
+    for shape in shapes:
+        if shape.name == WIDE:
+            texts[REDCAP] = redcap_dictionary_csv(shape, instruments)
     return {name: text.encode() for name, text in texts.items()}
 
 
@@ -65,39 +68,45 @@ REDCAP_HEADS: Final = (
 )
 
 
-def redcap_dictionary_csv(instruments: Iterable[Instrument]) -> str:
-    """The data dictionary that REDCap imports: a form for each instrument, a field for each item, and the total."""
-    fields: list[Mapping[str, str]] = [
-        {"Variable / Field Name": "patient", "Form Name": "person", "Field Type": "text", "Field Label": "Pseudonym"}
-    ]
-    fields += [field for instrument in instruments for field in _redcap_form(instrument)]
-    lines = [REDCAP_HEADS, *([field.get(head) for head in REDCAP_HEADS] for field in fields)]
-    return "".join(map(csv_line, lines))
+_REDCAP_FORM: Final = "check_in"  # one form, that repeats: each row of the wide table is one instance of it
+_VALIDATIONS: Final[Mapping[Kind, str]] = {"integer": "integer", "number": "number", "date": "date_ymd"}
 
 
-def _redcap_form(instrument: Instrument) -> Iterator[Mapping[str, str]]:
-    form = {"Form Name": slug(instrument)}
-    for item in instrument.items:
-        first = {"Section Header": instrument.instruction} if item.number == 1 else {}
-        yield {**form, **first, **_redcap_item(instrument, item)}
-    yield {
-        **form,
-        "Variable / Field Name": f"{slug(instrument)}_total",
-        "Field Type": "text",
-        "Field Label": f"Total of {instrument.key}",
-        "Field Note": instrument.copyright,
-        "Text Validation Type OR Show Slider Number": "number",
-        "Text Validation Min": str(instrument.minimum),
-        "Text Validation Max": str(instrument.maximum),
+def redcap_dictionary_csv(wide: TableShape, instruments: Iterable[Instrument]) -> str:
+    """The data dictionary that REDCap imports: a field for each column of the wide table, and no other."""
+    known = {name: told for instrument in instruments for name, told in _redcap_instrument(instrument)}
+    fields = ({**_redcap_field(column), **known.get(column.name, {})} for column in wide.columns)
+    return "".join(map(csv_line, [REDCAP_HEADS, *(map(field.get, REDCAP_HEADS) for field in fields)]))
+
+
+def _redcap_field(column: Column) -> Mapping[str, str]:
+    choices = " | ".join(f"{word}, {word.replace('_', ' ')}" for word in column.categories)
+    return {
+        "Variable / Field Name": column.name,
+        "Form Name": _REDCAP_FORM,
+        "Field Type": "radio" if choices else "text",
+        "Field Label": column.description,
+        "Choices, Calculations, OR Slider Labels": choices,
+        "Field Note": column.unit or "",
+        "Text Validation Type OR Show Slider Number": _VALIDATIONS.get(column.kind, ""),
     }
 
 
-def _redcap_item(instrument: Instrument, item: Item) -> Mapping[str, str]:
+def _redcap_instrument(instrument: Instrument) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """What is known of its columns beyond the wide table's own words."""
+    yield f"{slug(instrument)}_forms", {"Section Header": instrument.title}
+    limits = {"Text Validation Min": str(instrument.minimum), "Text Validation Max": str(instrument.maximum)}
+    yield f"{slug(instrument)}_total", {"Field Note": instrument.copyright, **limits}
+    for item in instrument.items:
+        header = {"Section Header": instrument.instruction} if item.number == 1 else {}
+        yield item_name(instrument, item), {**header, **_redcap_item(item)}
+
+
+def _redcap_item(item: Item) -> Mapping[str, str]:
     return {
-        "Variable / Field Name": f"{slug(instrument)}_item_{item.number}",
         "Field Type": "radio",
-        "Field Label": item.text,
         "Choices, Calculations, OR Slider Labels": " | ".join(f"{each.value}, {each.label}" for each in item.answers),
+        "Text Validation Type OR Show Slider Number": "",
     }
 
 

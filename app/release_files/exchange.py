@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
+from itertools import count, groupby
 from typing import Final
 
 from app.release_files.model import Column, ReleaseFileError, Row, TableShape, Value
@@ -58,22 +58,22 @@ _TIMES: Final[Mapping[str, str]] = {"observation_date": "taken_on", "week": "wee
 def omop_observation(scores: TableShape) -> TableShape:
     """OBSERVATION of CDM 5.4 by source codes, as far as the tier's columns go."""
     columns = tuple(each for each in _OMOP if _TIMES.get(each.name, "patient") in scores.names)
-    description = "Totals, and answers where the release has them, as rows of OMOP's OBSERVATION by source code."
-    return TableShape("omop_observation", columns, ("observation_id",), description)
+    description = "Forms as rows of OMOP's OBSERVATION (CDM 5.4), by source code."
+    return TableShape("omop_observation", columns, ("observation_id",), description + _missing(_OMOP, columns, scores))
 
 
 def omop_rows(
-    scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row], after: int = 0
+    scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row], numbers: Iterator[int] | None = None
 ) -> Iterator[Row]:
-    """A row for each total, then one for each answer of the same form, numbered on from the last `observation_id`."""
-    names, number = omop_observation(scores).names, after
+    """A row for each total, then one for each answer of the same form. `numbers` go on from batch to batch."""
+    names, numbers = omop_observation(scores).names, numbers or count(1)
     for form in _forms(scores, instruments, rows):
-        total = number = number + 1
-        yield _row(names, {**_omop_form(form, total, number), **_omop_total(form)})
+        total = next(numbers)
+        yield _row(names, {**_omop_form(form, total, total), **_omop_total(form)})
         for item, value in form.answered_items():
             if value is not None:
-                number += 1
-                yield _row(names, {**_omop_form(form, total, number), **_omop_answer(form.instrument, item, value)})
+                told = _omop_answer(form.instrument, item, value)
+                yield _row(names, {**_omop_form(form, total, next(numbers)), **told})
 
 
 def _omop_form(form: _Form, total: int, number: int) -> dict[str, Value]:
@@ -149,7 +149,7 @@ _SPONSOR_STEMS: Final[Mapping[str, str]] = {"pcl-5-month": "PCL5", "pcl-5-week":
 def cdisc_qs(scores: TableShape) -> TableShape:
     """The QS domain under SDTM's names, as far as the tier's columns go."""
     columns = tuple(each for each in _QS if _QS_TIMES.get(each.name, "patient") in scores.names)
-    description = "Totals, and answers where the release has them, under the names of SDTM's QS domain."
+    description = "Forms under the names of SDTM's QS domain." + _missing(_QS, columns, scores)
     return TableShape("cdisc_qs", columns, ("USUBJID", "QSSEQ"), description, person="USUBJID")
 
 
@@ -211,6 +211,13 @@ def _window(instrument: Instrument) -> str:
 
 
 # --- Both -------------------------------------------------------------------------------------------------------------
+
+
+def _missing(whole: Sequence[Column], told: Sequence[Column], scores: TableShape) -> str:
+    """What the standard has, or we could tell, and this release does not: for its dictionary."""
+    names = [column.name for column in whole if column not in told]
+    names += [] if ANSWERS in scores.names else ["answers to single items"]
+    return f" Not in this release: {', '.join(names)}." if names else ""
 
 
 def _forms(scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row]) -> Iterator[_Form]:

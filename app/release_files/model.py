@@ -69,3 +69,4 @@ class FileFacts:
     bytes: int
     sha256: str
     rows: int | None  # None: a document, not a table
+    persons: int | None = None  # of whom there are rows

@@ -2,21 +2,25 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import asdict
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Final
 
-from app.privacy.columns import Tier
 from app.release_files.model import Column, FileFacts, Kind, TableShape
 
 MANIFEST: Final = "manifest.json"
+Told = Mapping[str, Any]  # what is true of a release before its files are closed, as its manifest says it
 NOTICE: Final = (
     "De-identified, not anonymous. A course of totals over weeks is a fingerprint: whoever knows two of a person's"
     " totals may find the person. Keep these files as the agreement says, link them with nothing, and look for nobody."
 )
 _FRICTIONLESS: Final[Mapping[Kind, str]] = {"text": "string", "category": "string"}  # the other kinds are called alike
+_CSV: Final[Mapping[str, Any]] = {
+    "type": "table",
+    "profile": "tabular-data-resource",
+    "dialect": {"delimiter": ",", "lineTerminator": "\r\n", "quoteChar": '"', "doubleQuote": True, "header": True},
+}
 _MEDIA_TYPES: Final = {
     "csv": "text/csv",
     "ndjson": "application/x-ndjson",
@@ -26,58 +30,24 @@ _MEDIA_TYPES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseFacts:
-    """What is true of a release before a file is written. Every field is in its manifest under its own name."""
-
-    id: str
-    title: str
-    made_on: date
-    tier: Tier
-    purpose: str
-    agreement: str | None  # under which the files may be used
-    software_version: str
-    rules_version: str  # of the disclosure rules
-    instruments: tuple[str, ...]  # by key
-    people_in: int
-    people_out: int
-    rows_in: int
-    rows_out: int
-    k: int
-    l: int | None  # noqa: E741 - its name everywhere
-    t: float | None
-    highest_risk: float  # 1 / k
-    mean_risk: float
-    levels: Mapping[str, int]  # rung of each ladder
-    loss_rate: float
-    suppressed: Mapping[str, int]  # what was left out or hidden, by name
-    uniqueness: Mapping[str, float]  # rates by what an attacker knows
-
-
-def datapackage(release: ReleaseFacts, files: Sequence[FileFacts], shapes: Sequence[TableShape]) -> dict[str, Any]:
-    """A Frictionless data package of the files; tables in CSV with their schema."""
+def datapackage(told: Told, files: Sequence[FileFacts], shapes: Sequence[TableShape]) -> dict[str, Any]:
+    """A Frictionless data package of the files, each table with its schema."""
     by_name = {shape.name: shape for shape in shapes}
     names = {file.name for file in files}
     return {
         "profile": "data-package",
-        "name": f"release-{release.id}",
-        "title": release.title,
+        "name": f"release-{told['release']}",
+        "title": told["request"]["purpose"],
         "description": NOTICE,
-        "created": f"{release.made_on}T00:00:00Z",
-        "version": release.rules_version,
+        "created": told["known_at"],
         "resources": [_resource(file, by_name.get(Path(file.name).stem), names) for file in files],
     }
 
 
-def manifest(release: ReleaseFacts, files: Sequence[FileFacts]) -> dict[str, Any]:
+def manifest(told: Told, files: Sequence[FileFacts]) -> dict[str, Any]:
     """Same release, same files, same bytes. `complete` is the last word: a manifest that was cut off lacks it."""
-    return {
-        "notice": NOTICE,
-        **asdict(release),
-        "made_on": release.made_on.isoformat(),
-        "files": [asdict(file) for file in sorted(files, key=lambda file: file.name)],
-        "complete": True,
-    }
+    ordered = [asdict(file) for file in sorted(files, key=lambda file: file.name)]
+    return {"notice": NOTICE, **told, "files": ordered, "complete": True}
 
 
 def document(content: Mapping[str, Any]) -> bytes:
@@ -93,19 +63,25 @@ def release_faults(directory: Path) -> tuple[str, ...]:
         return (f"{MANIFEST} is missing or cut off: the release is not whole",)
     if not isinstance(told, dict) or told.get("complete") is not True:
         return (f"{MANIFEST} does not say that the release is complete",)
+    if not isinstance(told.get("files"), list) or not told["files"]:
+        return (f"{MANIFEST} names no files: it is not that of a release",)
     return tuple(fault for file in told["files"] if (fault := _fault(directory, file)))
 
 
-def _fault(directory: Path, told: Mapping[str, Any]) -> str | None:
-    name = told["name"]
+def _fault(directory: Path, told: object) -> str | None:
+    match told:
+        case {"name": str(name), "sha256": str(expected)}:
+            pass
+        case _:
+            return f"{MANIFEST} has an entry without a file's name and SHA-256"
     if Path(name).name != name:
         return "a file of the manifest lies outside of the release"
     try:
         with (directory / name).open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except (OSError, ValueError):  # a name with a null character is no file's
         return f"{name} is missing"
-    return None if digest == told["sha256"] else f"{name} is cut off or changed"
+    return None if digest == expected else f"{name} is cut off or changed"
 
 
 def _resource(file: FileFacts, shape: TableShape | None, names: set[str]) -> dict[str, Any]:
@@ -119,23 +95,19 @@ def _resource(file: FileFacts, shape: TableShape | None, names: set[str]) -> dic
         "bytes": file.bytes,
         "hash": f"sha256:{file.sha256}",
     }
-    description = {"description": shape.description} if shape else {}
+    if shape is None:
+        return {**resource, "type": "file"}
     # A validator needs more than its own package to look into the others; their bytes and hashes it checks without.
-    content = _table(shape, names) if shape and format_ == "csv" else {"type": "file"}
-    return {**resource, **description, **content}
+    kind = _CSV if format_ == "csv" else {"type": "file"}
+    return {**resource, "description": shape.description, **kind, "schema": _schema(shape, names)}
 
 
-def _table(shape: TableShape, names: set[str]) -> dict[str, Any]:
+def _schema(shape: TableShape, names: set[str]) -> dict[str, Any]:
     return {
-        "type": "table",
-        "profile": "tabular-data-resource",
-        "dialect": {"delimiter": ",", "lineTerminator": "\r\n", "quoteChar": '"', "doubleQuote": True, "header": True},
-        "schema": {
-            "fields": [_field(column) for column in shape.columns],
-            "missingValues": [""],
-            **({"primaryKey": list(shape.primary_key)} if shape.primary_key else {}),
-            **_link(shape, names),
-        },
+        "fields": [_field(column) for column in shape.columns],
+        "missingValues": [""],
+        **({"primaryKey": list(shape.primary_key)} if shape.primary_key else {}),
+        **_link(shape, names),
     }
 
 

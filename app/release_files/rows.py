@@ -1,4 +1,4 @@
-"""Rows as they may be written: of the declared types, ordered by pseudonym; turned into columns on the way."""
+"""Columns as they may be written: of the declared types, ordered by pseudonym. Rows are turned into columns here."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,15 +31,24 @@ class RowCheck:
         self._last: Value = None
         self._rows = 0
 
-    def columns(self, rows: Sequence[Row]) -> list[Values]:
-        """The columns of some rows, at least one. By the column: a batch has few different values in each."""
-        if set(map(len, rows)) != {len(self._shape.columns)}:
+    def by_column(self, rows: Sequence[Row]) -> list[Values]:
+        """The columns of some rows, unchecked but for the number of their cells."""
+        if set(map(len, rows)) - {len(self._shape.columns)}:
             raise self._fault("a row has more or fewer cells than the table has columns")
-        told = [  # zip(*rows) does the same, several times slower: it unpacks thousands of arguments
-            self._told(column, list(map(itemgetter(place), rows))) for place, column in enumerate(self._shape.columns)
-        ]
+        # zip(*rows) does the same, several times slower: it unpacks thousands of arguments
+        return [list(map(itemgetter(place), rows)) for place in range(len(self._shape.columns))]
+
+    def count(self, columns: Sequence[Values]) -> int:
+        """How many rows these are."""
+        if len(columns) != len(self._shape.columns) or len(counts := set(map(len, columns))) > 1:
+            raise self._fault("a column is missing, or longer than another")
+        return counts.pop()
+
+    def checked(self, columns: Sequence[Values]) -> list[Values]:
+        """Some rows, at least one, as they may be written. By the column: each has few different values in a batch."""
+        told = [self._told(column, values) for column, values in zip(self._shape.columns, columns, strict=True)]
         self._check_order(told[self._person])
-        self._rows += len(rows)
+        self._rows += len(told[0])
         return told
 
     def _told(self, column: Column, values: Values) -> Values:

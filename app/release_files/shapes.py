@@ -1,13 +1,12 @@
-"""The tables of a release, made of the columns that app/privacy/columns.py allows.
+"""The tables of a release, made of columns that app/privacy/columns.py declares.
 
-What is not declared there for the tier is in no shape here, and what is declared appears without a change of this file.
+What is not declared there is in no shape here, and what is declared appears without a change of this file.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from app.privacy import columns as privacy
-from app.privacy.columns import Tier
 from app.release_files.model import Column, Kind, TableShape
 from app.scoring.change import ChangeCategory
 from app.scoring.model import Validity
@@ -28,37 +27,25 @@ _CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
 TIME_COLUMNS: Final = ("week", "day", "taken_on")  # when a form was filled, as far as the tier tells it
 
 
-def persons(tier: Tier, asked: Collection[str] = ()) -> TableShape:
+def persons(columns: Sequence[privacy.Column]) -> TableShape:
     """One row for each person."""
-    columns = _columns("patients", tier, asked)
-    return TableShape("persons", columns, ("patient",), "One row for each person: bands and groups, no dates.")
+    return TableShape("persons", _told(columns), ("patient",), "One row for each person: bands and groups, no dates.")
 
 
-def scores(tier: Tier, instruments: Sequence[str], asked: Collection[str] = ()) -> TableShape:
+def scores(columns: Sequence[privacy.Column], instruments: Sequence[str]) -> TableShape:
     """One row for each form; instruments by key, such as `phq-9@1`. A key would be a lie: two forms share a week."""
-    columns = _columns("assessments", tier, asked, {"instrument": tuple(instruments)})
-    return TableShape("scores", columns, (), "One row for each form, ordered by person.")
+    told = _told(columns, {"instrument": tuple(instruments)})
+    return TableShape("scores", told, (), "One row for each form, ordered by person.")
 
 
-def sessions(tier: Tier, asked: Collection[str] = ()) -> TableShape:
+def sessions(columns: Sequence[privacy.Column]) -> TableShape:
     """One row for each treatment session."""
-    columns = _columns("treatment_sessions", tier, asked)
-    return TableShape("sessions", columns, (), "One row for each treatment session, ordered by person.")
+    return TableShape("sessions", _told(columns), (), "One row for each treatment session, ordered by person.")
 
 
-def _columns(
-    table: str, tier: Tier, asked: Collection[str], categories: Mapping[str, tuple[str, ...]] | None = None
-) -> tuple[Column, ...]:
-    known = {**_CATEGORIES, **(categories or {})}
-    allowed = privacy.columns_of(table, tier, _asked_of(table, asked))
-    return tuple(_column(each, known.get(each.name, ())) for each in allowed)
-
-
-def _asked_of(table: str, asked: Collection[str]) -> list[str]:
-    """A purpose names columns of several tables at once; what no table has is refused by the allow-list."""
-    elsewhere = {each.name for each in privacy.COLUMNS if each.table != table}
-    here = {each.name for each in privacy.COLUMNS if each.table == table}
-    return [name for name in asked if name in here or name not in elsewhere]
+def _told(columns: Sequence[privacy.Column], more: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Column, ...]:
+    known = {**_CATEGORIES, **(more or {})}
+    return tuple(_column(each, known.get(each.name, ())) for each in columns)
 
 
 def _column(allowed: privacy.Column, categories: tuple[str, ...]) -> Column:

@@ -1,5 +1,6 @@
 """Forms beside each other: one row for each person and point in time, from the rows of `scores` alone."""
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,38 +10,40 @@ from typing import Final
 
 from app.release_files.model import Column, ReleaseFileError, Row, TableShape, Value
 from app.release_files.shapes import TIME_COLUMNS
-from app.scoring.model import Instrument
+from app.scoring.model import Instrument, Item
 
+WIDE: Final = "scores_wide"  # the table's name
 ANSWERS: Final = "responses"  # a JSON list in the order of the items, null where one was left out
+_ONE_OF_SEVERAL: Final = "Of several forms of one instrument at one point one is drawn by lot, with a total if any has."
 
 
 def scores_wide(scores: TableShape, instruments: Sequence[Instrument]) -> TableShape:
     """Columns of each instrument are named after its key: `phq_9_v1_total`."""
     index = [column for column in scores.columns if column.name in (scores.person, *TIME_COLUMNS)]
     told = [column for instrument in instruments for column in _columns_of(instrument, _told(scores))]
-    description = "One row for each person and point in time. Of several forms of one instrument the last one stands."
-    return TableShape("scores_wide", (*index, *told), tuple(column.name for column in index), description)
+    description = f"One row for each person and point in time. {_ONE_OF_SEVERAL}"
+    return TableShape(WIDE, (*index, *told), tuple(column.name for column in index), description)
 
 
 def wide_rows(scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row]) -> Iterator[Row]:
-    """Whole courses, ordered by person (courses.py); one is in memory at a time."""
-    person, told = scores.names.index(scores.person), _told(scores)
+    """Whole courses, ordered by person; one is in memory at a time."""
+    person, told, known = scores.names.index(scores.person), _told(scores), by_key(instruments)
     for _, course in groupby(rows, key=itemgetter(person)):
-        moments = _moments(scores, by_key(instruments), course)
+        moments = _moments(scores, known, course)
         for moment in sorted(moments, key=_in_time):
             forms = moments[moment]
-            cells = (_cells(scores, instrument, told, forms.get(instrument, [])) for instrument in instruments)
+            cells = (_cells(scores, instrument, told, forms.get(instrument.key, [])) for instrument in instruments)
             yield (*moment, *chain.from_iterable(cells))
 
 
 def _moments(
     scores: TableShape, known: Mapping[Value, Instrument], course: Iterable[Row]
-) -> Mapping[Row, Mapping[Instrument, list[Row]]]:
+) -> Mapping[Row, Mapping[str, list[Row]]]:
     index = [place for place, name in enumerate(scores.names) if name in (scores.person, *TIME_COLUMNS)]
     instrument = scores.names.index("instrument")
-    moments: defaultdict[Row, defaultdict[Instrument, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    moments: defaultdict[Row, defaultdict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in course:
-        moments[tuple(row[place] for place in index)][instrument_of(known, row[instrument])].append(row)
+        moments[tuple(row[place] for place in index)][instrument_of(known, row[instrument]).key].append(row)
     return moments
 
 
@@ -69,6 +72,11 @@ def slug(instrument: Instrument) -> str:
     return f"{instrument.id.replace('-', '_')}_v{instrument.version}"
 
 
+def item_name(instrument: Instrument, item: Item) -> str:
+    """Of the column with the answers to one item."""
+    return f"{slug(instrument)}_item_{item.number}"
+
+
 def _told(scores: TableShape) -> list[Column]:
     return [column for column in scores.columns if column.name not in (scores.person, "instrument", *TIME_COLUMNS)]
 
@@ -79,7 +87,7 @@ def _columns_of(instrument: Instrument, told: Sequence[Column]) -> Iterator[Colu
     for column in told:
         if column.name == ANSWERS:
             yield from (
-                Column(f"{name}_item_{item.number}", "integer", item.text, None, (), "as answered")
+                Column(item_name(instrument, item), "integer", item.text, None, (), "as answered")
                 for item in instrument.items
             )
         else:
@@ -90,12 +98,21 @@ def _columns_of(instrument: Instrument, told: Sequence[Column]) -> Iterator[Colu
 
 def _cells(scores: TableShape, instrument: Instrument, told: Sequence[Column], forms: Sequence[Row]) -> Iterator[Value]:
     yield len(forms)
+    form = _drawn(scores, forms) if len(forms) > 1 else next(iter(forms), None)
     for column in told:
-        value = forms[-1][scores.names.index(column.name)] if forms else None
+        value = None if form is None else form[scores.names.index(column.name)]
         if column.name == ANSWERS:
             yield from answers_of(instrument, value)
         else:
             yield value
+
+
+def _drawn(scores: TableShape, forms: Sequence[Row]) -> Row:
+    """One of them, without regard to its values; the same one for the same rows."""
+    # Not the last of them: which came last is not told, and rows come in the order of their totals.
+    total = scores.names.index("total") if "total" in scores.names else None
+    lots = {row: hashlib.sha256(repr(row).encode()).digest() for row in forms}
+    return min(forms, key=lambda row: (total is not None and row[total] is None, lots[row]))
 
 
 def _in_time(moment: Row) -> list[tuple[bool, str | float]]:

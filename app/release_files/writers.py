@@ -28,10 +28,17 @@ class Writer(ABC):
     def write(self, rows: Sequence[Row]) -> None:
         """Any number of rows, in the order of the file."""
         with self._sink.taking():
-            for start in range(0, len(rows), BATCH_ROWS):
-                batch = rows[start : start + BATCH_ROWS]
-                self._put(self._check.columns(batch), self._sink)
-                self._rows += len(batch)
+            columns = self._check.by_column(rows)
+        self.write_columns(columns)
+
+    def write_columns(self, columns: Sequence[Values]) -> None:
+        """The same by the column, all of them equally long: whoever has columns need not make rows of them."""
+        with self._sink.taking():
+            count = self._check.count(columns)
+            for start in range(0, count, BATCH_ROWS):
+                batch = [values[start : start + BATCH_ROWS] for values in columns]
+                self._put(self._check.checked(batch), self._sink)
+            self._rows += count
 
     def close(self) -> FileFacts:
         """The end of the table; the file itself stays open."""

@@ -3,11 +3,12 @@
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from app.privacy.answers import to_nearest, told_count, told_parts, told_rate
+from app.privacy.answers import Hidden, to_nearest, told_count, told_parts, told_rate
 from app.privacy.cells import SMALLEST_CELL
 from app.privacy.curves import told_points
+from app.schemas.adverse_events import Term
 from app.schemas.cohorts import (
     Cell,
     CohortAnswer,
@@ -34,10 +35,12 @@ from app.scoring.cohort_course import CohortFilter, Outcome, Presence, outcome_r
 from app.scoring.cohort_outcomes import (
     CohortOutcomes,
     CohortRecord,
+    EventCount,
     MeasureFigures,
     Tally,
     TimePointFigures,
     cohort_outcomes,
+    measure_codes,
     worst_case,
 )
 from app.scoring.durability import FIRST_FORM_WITHOUT
@@ -95,17 +98,9 @@ def cohort_answer(
         baseline=told.mean("baseline", found.baseline),
         time_points=[_time_point(told, instrument, one) for one in found.time_points],
         durability=_durability(told, found),
-        doses=[
-            CohortDoseAnswer(
-                dose_number=one.number,
-                window=one.window,
-                persons=told.count(_DUE if one.number == 1 else f"dose/{one.number}", one.persons),
-                change=told.mean(f"dose/{one.number}/{one.window}", one.change),
-            )
-            for one in found.doses
-        ],
+        doses=list(_doses(told, found)),
         adverse_events=list(_events(told, cohort, found.persons)),
-        measures=[_measure(told, one) for one in found.measures],
+        measures=[_measure(told, one) for one in _measures(instrument, found)],
         notes=list(NOTES),
     )
 
@@ -147,7 +142,7 @@ class _Told:
         n = self.count(people, found.n)
         if isinstance(n, SuppressedAnswer):
             return n
-        if found.mean is None or found.sd is None or found.low is None or found.high is None:
+        if found.mean is None or not to_nearest(found.sd or 0, _POINTS) or found.low is None or found.high is None:
             return _suppressed("all_alike")
         values = {name: to_nearest(getattr(found, name), _POINTS) for name in ("mean", "sd", "low", "high")}
         return MeanAnswer(n=n, **values)
@@ -229,21 +224,39 @@ def _durability(told: _Told, found: CohortOutcomes) -> CohortDurabilityAnswer:
 
 
 def _median(found: MedianSurvival, told_down_to: float | None) -> float | SuppressedAnswer:
-    """To the week, where the part of the curve that may be told reaches it."""
-    if found.median is None:
-        return _suppressed(found.reason)
-    if told_down_to is None or told_down_to > 0.5:
+    """To the week, where the part of the curve that may be told reaches it. Why it is not told is not told either."""
+    if found.median is None or told_down_to is None or told_down_to > 0.5:
         return _suppressed("too_few")
     return to_nearest(found.median, _WEEK)
 
 
+# Which entries a list has must tell as little as what stands in them: one person's seizure, twelfth dose or finished
+# course would else be told by the entry being there.
+
+
+def _doses(told: _Told, found: CohortOutcomes) -> Iterator[CohortDoseAnswer]:
+    """Those told of."""
+    for one in found.doses:
+        persons = told.count(_DUE if one.number == 1 else f"dose/{one.number}", one.persons)
+        change = told.mean(f"dose/{one.number}/{one.window}", one.change)
+        if change != _suppressed(Hidden.TOO_FEW):
+            yield CohortDoseAnswer(dose_number=one.number, window=one.window, persons=persons, change=change)
+
+
 def _events(told: _Told, cohort: CohortRecord, persons: int) -> Iterator[CohortEventAnswer]:
+    """All terms there are, also those of nobody."""
     doses = sum(course.doses for course in cohort.courses)
-    for term, count in cohort.events.items():
+    for term, count in (dict.fromkeys(get_args(Term), EventCount(0, 0)) | cohort.events).items():
         of_persons = told.share(f"event/{term}/persons", count.persons, _DUE, persons)
         hidden = isinstance(of_persons, SuppressedAnswer)
         of_doses = of_persons if hidden else told.share(f"event/{term}/doses", count.doses, "doses", doses)
         yield CohortEventAnswer(term=term, persons=of_persons, doses=of_doses)
+
+
+def _measures(instrument: Instrument, found: CohortOutcomes) -> Iterator[MeasureFigures]:
+    """All of the instrument, also where nobody's course is finished."""
+    known = {one.code: one for one in found.measures}
+    return (known.get(code) or MeasureFigures(code, Tally()) for code in measure_codes(instrument))
 
 
 def _measure(told: _Told, found: MeasureFigures) -> CohortMeasureAnswer:

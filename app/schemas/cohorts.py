@@ -30,7 +30,7 @@ class SuppressedAnswer(Answer):
     """In place of a figure behind which too few people stand, none among them."""
 
     suppressed: Literal[True] = True
-    reason: str = Field(description="`too_few`, `all_alike`, or why it cannot be told at all: `no_rule`, `no_events`.")
+    reason: str = Field(description="`too_few`, `all_alike`, or `no_rule`: the instrument has none for it.")
 
 
 class ShareAnswer(Answer):

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from app.privacy.cells import SMALLEST_CELL
+from app.release_files.odds import odds
+from app.release_files.package import NOTICE
 from app.schemas.cohorts import Month
 from app.schemas.episodes import Modality
 from app.schemas.fields import Answer, Body, Id, InstrumentId, ShortText, Timestamp
@@ -13,6 +15,7 @@ from app.schemas.treatment_sessions import Route
 MOST_DAYS = 90
 Tier = Literal["safe_harbor", "limited_data_set", "expert"]
 ReleaseFormat = Literal["csv", "ndjson", "parquet"]
+ReleaseShape = Literal["long", "wide", "omop", "cdisc"]
 ReleaseStatus = Literal["requested", "approved", "rejected", "building", "ready", "failed", "revoked", "expired"]
 ColumnName = Annotated[
     str,
@@ -33,11 +36,13 @@ _ASKED: dict[str, Any] = {
     "cohort": {"first_dose_from": "2026-01", "first_dose_to": None, "modality": None, "route": None},
     "columns": None,
     "formats": ["csv", "parquet"],
+    "shapes": ["long", "wide"],
     "disclosure": {"k": 11, "l": 2, "most_left_out_rate": 0.05},
     "expires_in_days": 90,
 }
 _MANIFEST: dict[str, Any] = {
     "words": "de-identified, not anonymous",
+    "notice": NOTICE,
     "part_2_notice": None,
     "known_at": "2026-11-20T19:33:00Z",
     "persons_in": 412,
@@ -54,13 +59,24 @@ _MANIFEST: dict[str, Any] = {
     "loss_rate": 0.27,
     "rungs": {"age": 1, "index_year": 0},
     "unique_by_weeks": {"alone_rate": 0.02, "small_rate": 0.11},
+    "unique_by_sessions": {"alone_rate": 0.04, "small_rate": 0.17},
     "unique_by_two_totals": {"alone_rate": 0.93, "small_rate": 1.0},
     "columns": [
+        {"table": "patients", "name": "age", "type": "string", "says": "years at the first dose", "made_by": "band"},
+        {
+            "table": "assessments",
+            "name": "week",
+            "type": "integer",
+            "says": "week since the first dose",
+            "made_by": "*",
+        },
         {"table": "assessments", "name": "total", "type": "number", "says": "points", "made_by": "as scored"},
     ],
     "versions": {"tidemark": "0.1.0", "rules": 1},
-    "files": [{"name": "scores.csv", "bytes": 181203, "sha256": "9f" * 32, "rows": 4696}],
+    "instruments": ["phq-9@1"],
+    "files": [{"name": "scores.csv", "bytes": 181203, "sha256": "9f" * 32, "rows": 4696, "persons": 405}],
 }
+_MANIFEST["odds"] = odds(_MANIFEST)
 
 
 class ReleaseCohort(Body):
@@ -106,6 +122,16 @@ class ReleaseCreate(Body):
         default=None, max_length=50, description="null: all that the tier gives unasked. The pseudonym is always there."
     )
     formats: list[ReleaseFormat] = Field(default=["csv"], min_length=1, max_length=3)
+    shapes: list[ReleaseShape] = Field(
+        default=["long"],
+        min_length=1,
+        max_length=4,
+        description="How the forms are told: `long`, one row for each (`scores`); `wide`, one row for each person and "
+        "point in time (`scores_wide`, with a data dictionary for REDCap); `omop`, rows of OBSERVATION by source code "
+        "(`omop_observation`); `cdisc`, the QS domain of SDTM (`cdisc_qs`). `persons` and `sessions` are there in any "
+        "case. Each goes as far as `columns` do; `wide` needs instrument and a time, `omop` and `cdisc` instrument and "
+        "total.",
+    )
     disclosure: Disclosure = Disclosure()
     expires_in_days: int = Field(default=MOST_DAYS, ge=1, le=MOST_DAYS, description="Counted from the approval.")
 
@@ -124,6 +150,7 @@ class ReleaseFile(Answer):
     bytes: int
     sha256: str = Field(description="Of the file; the `ETag` of its download, too.")
     rows: int | None = Field(description="null: a document, not a table")
+    persons: int | None = Field(description="Of whom there are rows")
 
 
 class Uniqueness(Answer):
@@ -140,9 +167,14 @@ class ManifestColumn(Answer):
 
 
 class Manifest(Answer):
-    """What the files are, what was done to the data, and what that leaves."""
+    """What the files are, what was done to the data, and what that leaves.
+
+    `manifest.json` says the same under the same names, with the release's `request`, and not of itself.
+    """
 
     words: str
+    notice: str = Field(description="What whoever has the files has to know and keep to")
+    odds: list[str] = Field(description="In sentences: whom somebody who knows a little of a friend would find")
     part_2_notice: str | None = Field(description="Goes with the files when it is there: 42 CFR 2.32.")
     known_at: Timestamp = Field(description="The record as it stood then.")
     persons_in: int = Field(description="Consented, dosed, in the cohort")
@@ -160,10 +192,16 @@ class Manifest(Answer):
     t: float | None
     loss_rate: float
     rungs: dict[str, int] = Field(description="How coarsely each quasi-identifier is told, 0 the finest")
-    unique_by_weeks: Uniqueness = Field(description="The attacker knows the weeks of all forms of a friend.")
-    unique_by_two_totals: Uniqueness = Field(description="The attacker knows two totals, each with its week.")
+    unique_by_weeks: Uniqueness = Field(
+        description="The attacker knows all forms of a friend, which and in which week; or day, where days are told."
+    )
+    unique_by_sessions: Uniqueness = Field(description="The same of all treatment sessions.")
+    unique_by_two_totals: Uniqueness = Field(
+        description="The attacker knows two totals, each with its week; or day, where days are told."
+    )
     columns: list[ManifestColumn]
-    versions: dict[str, str | int]
+    instruments: list[str] = Field(description="With their versions; `instruments.json` has wording and rules.")
+    versions: dict[str, str | int] = Field(description="Of this program, and of the clinic's own rules")
     files: list[ReleaseFile]
 
 

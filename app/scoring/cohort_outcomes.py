@@ -13,7 +13,8 @@ from typing import Final
 from app.scoring.cohort import EffectSize, MeanChange, Proportion, TimePoint, hedges_g, mean_change, wilson
 from app.scoring.cohort_course import PAIRS, TIME_POINTS, CourseOutcome, Finding, Look, Outcome, Presence
 from app.scoring.distributions import LEVEL
-from app.scoring.nhs import PairOutcome
+from app.scoring.model import Instrument
+from app.scoring.nhs import PHQ9_GAD7, PairOutcome
 from app.scoring.survival import MedianSurvival, SurvivalCurve, kaplan_meier, median_survival
 
 
@@ -243,6 +244,21 @@ _YEARLY: Final = {
     "drre_style_remission": "drre_remission",
     "drre_style_response": "drre_response",
 }
+
+
+def measure_codes(instrument: Instrument) -> tuple[str, ...]:
+    """The quality measures of an instrument, in the order in which they are told; of most there is none.
+
+    Units and range: codes. Missing data: also those that nobody's course can be judged by yet.
+    Source: judgement.
+
+    >>> from app.scoring.registry import get_instrument
+    >>> measure_codes(get_instrument("phq-9"))[::5], measure_codes(get_instrument("pcl-5-month"))
+    (('nhs_phq9_gad7_recovery', 'nhs_phq9_pcl5_reliable_recovery', 'drre_style_remission'), ())
+    """
+    if instrument.id != PHQ9_GAD7.depression.instrument_id:
+        return ()
+    return (*(f"{pair.code}_{name}" for pair in PAIRS for name in (*_OF_CASES, *_OF_ALL)), *_YEARLY)
 
 
 def _paired(courses: Sequence[CourseOutcome]) -> Iterable[MeasureFigures]:

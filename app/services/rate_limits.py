@@ -2,7 +2,8 @@
 
 A process lets through a fiftieth of a limit, one request at least, before it has to hear from the table what the others
 let through. So a limit holds over all processes but for a fiftieth of it for each, and nearly every request is decided
-without a round trip. Wrong tokens are told one by one, before they are answered.
+without a round trip. Wrong tokens are told one by one, before they are answered. Where one cannot be told, its address
+is refused for a while: else whoever keeps the database busy could guess uncounted.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from uuid import UUID
 from app.db import Database
 from app.errors import TooManyError, UnavailableError
 from app.logs import trouble
-from app.services.request_rates import NOBODY, RateKey, RateKind, Usage, add_usage, sweep_rates
+from app.services.request_rates import NOBODY, SLOT_SECONDS, RateKey, RateKind, Usage, add_usage, sweep_rates
 from app.settings import Settings
 
 log = logging.getLogger("tidemark")
@@ -29,7 +30,7 @@ MAX_KEYS: Final = 10_000  # about 3 MB. When there are more all are forgotten, a
 
 
 class RateTable:
-    """The way of one process to the table. Nothing that goes wrong on it stops a request."""
+    """The way of one process to the table. Nothing that goes wrong on it stops a right token."""
 
     def __init__(self) -> None:
         self._under_way: set[asyncio.Task[None]] = set()
@@ -162,17 +163,25 @@ class FailedLogins:
         del self._blocked[address]
 
     async def record(self, database: Database, address: str) -> None:
-        """Counts one more, before it is answered: of many at once none slips through. Raises TooManyError."""
+        """Counts one more, before it is answered: of many at once none slips through.
+
+        Raises TooManyError, and UnavailableError where it cannot be counted.
+        """
         if not self._limit:
             return
         usage = await self._table.add(database, RateKey(NOBODY, RateKind.FAILED_LOGIN, address), 1)
-        if usage is None or usage.total <= self._limit:
-            return
-        seconds = usage.seconds_until_below(self._limit)
+        if usage is None:
+            self._block(address, SLOT_SECONDS)
+            raise UnavailableError("The database is busy or away. Try again in a moment.")
+        if usage.total > self._limit:
+            seconds = usage.seconds_until_below(self._limit)
+            self._block(address, seconds)
+            raise self._refusal(seconds)
+
+    def _block(self, address: str, seconds: float) -> None:
         if len(self._blocked) >= MAX_KEYS:
             self._blocked.clear()
         self._blocked[address] = time.monotonic() + seconds
-        raise self._refusal(seconds)
 
     def _refusal(self, seconds: float) -> TooManyError:
         return TooManyError(f"This address may send {self._limit} wrong tokens a minute.", math.ceil(seconds))

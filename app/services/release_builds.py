@@ -34,7 +34,7 @@ UPDATE release SET status = 'building', attempts = attempts + 1, persons_read = 
     leased_until = now() + make_interval(secs => $2), known_at = now()
 WHERE clinic_id = $1 AND id = (
     SELECT id FROM release
-    WHERE clinic_id = $1 AND expires_at > now() AND attempts < $3
+    WHERE clinic_id = $1 AND expires_at > now() AND attempts < $3 AND id = coalesce($4, id)
         AND (status = 'approved' OR (status = 'building' AND leased_until < now()))
     ORDER BY decided_at, id LIMIT 1
     FOR UPDATE SKIP LOCKED)
@@ -52,7 +52,9 @@ UPDATE release SET persons_read = $4, rows_written = $5, leased_until = now() + 
 WHERE {_MINE} RETURNING id
 """
 _FAIL: Final = f"UPDATE release SET status = 'failed', failure = $4, ended_at = now() WHERE {_MINE} RETURNING id"
-_GIVE_BACK: Final = f"UPDATE release SET status = 'approved', leased_until = NULL WHERE {_MINE}"
+_GIVE_BACK: Final = f"""
+UPDATE release SET status = 'approved', attempts = attempts - 1, leased_until = NULL WHERE {_MINE}
+"""
 _READY: Final = f"""
 UPDATE release SET status = 'ready', ready_at = now(), manifest = $4, leased_until = NULL WHERE {_MINE} RETURNING id
 """
@@ -76,12 +78,12 @@ class Claim:
     asked: ReleaseCreate
 
 
-async def build_next(database: Database, clinic_id: UUID) -> int:
-    """One release from claim to files, if one waits. Returns how many."""
+async def build_next(database: Database, clinic_id: UUID, only: UUID | None = None) -> int:
+    """One release from claim to files, if one waits, or this one. Returns how many."""
     async with database.connection(clinic_id) as connection:
         for row in await connection.fetch(_GIVE_UP, clinic_id, MAX_ATTEMPTS):
             await _tell(connection, clinic_id, "release.fail", row["id"])
-        row = await connection.fetchrow(_CLAIM, clinic_id, LEASE_SECONDS, MAX_ATTEMPTS)
+        row = await connection.fetchrow(_CLAIM, clinic_id, LEASE_SECONDS, MAX_ATTEMPTS, only)
     if row is None:
         return 0
     asked = ReleaseCreate.model_validate_json(row["request"])
@@ -101,16 +103,16 @@ class _Build:
     claim: Claim
 
     async def run(self) -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                built = await self._built(stack)
-            except TooFewError as error:
-                await self._fail(str(error))
-            else:
-                try:
-                    await self._store(built)
-                except OvertakenError:
-                    await self._give_back()
+        try:
+            async with AsyncExitStack() as stack:
+                await self._store(await self._built(stack))
+        except TooFewError as error:
+            await self._fail(str(error))
+        except OvertakenError:
+            await self._give_back()
+        except asyncio.CancelledError:
+            await self._give_back()
+            raise
 
     async def _built(self, stack: AsyncExitStack) -> Built:
         async with self.database.snapshot(self.clinic_id, MOST_SECONDS) as connection:
@@ -155,7 +157,7 @@ class _Build:
             raise OvertakenError
 
     async def _give_back(self) -> None:
-        """To be built anew, beside the one that was faster."""
+        """Told to stop, or to be built anew beside one that was faster: the next one has it at once, no attempt."""
         async with self.database.connection(self.clinic_id) as connection:
             await connection.execute(_GIVE_BACK, *self._mine)
 

@@ -32,9 +32,9 @@ def get_file(row: Release, name: str) -> dict[str, Any]:
 
 
 async def open_file(
-    database: Database, clinic_id: UUID, release_id: UUID, file: Mapping[str, Any]
+    database: Database, clinic_id: UUID, release_id: UUID, file: Mapping[str, Any], begin: int = 0
 ) -> AsyncIterator[bytes]:
-    """The pieces, each read in a transaction of its own: who reads slowly, or leaves, holds no connection.
+    """The pieces from `begin` on, each read in its own transaction: who reads slowly, or leaves, holds no connection.
 
     The first is read here, so that a database that is away is told as such and not as an answer that breaks off.
     """
@@ -43,7 +43,8 @@ async def open_file(
     if release_id not in keys:
         raise NotFoundError("There is no such file any more.")
     read = partial(_piece, database, keys[release_id], clinic_id, release_id, file["name"])
-    return _pieces(read, await read(0), -(-file["bytes"] // CHUNK_BYTES))
+    numbers = range(begin, -(-file["bytes"] // CHUNK_BYTES))
+    return _pieces(read, [await read(number) for number in numbers[:1]], numbers[1:])
 
 
 async def _piece(database: Database, key: DataKey, clinic_id: UUID, release_id: UUID, name: str, number: int) -> bytes:
@@ -54,9 +55,12 @@ async def _piece(database: Database, key: DataKey, clinic_id: UUID, release_id: 
     return key.open(sealed, _home(clinic_id, release_id, name, number))
 
 
-async def _pieces(read: Callable[[int], Awaitable[bytes]], first: bytes, count: int) -> AsyncIterator[bytes]:
-    yield first
-    for number in range(1, count):
+async def _pieces(
+    read: Callable[[int], Awaitable[bytes]], first: Iterable[bytes], others: Iterable[int]
+) -> AsyncIterator[bytes]:
+    for piece in first:  # none of a file that is empty
+        yield piece
+    for number in others:
         yield await read(number)
 
 

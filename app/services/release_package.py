@@ -1,104 +1,162 @@
-"""The files of a release while it is built: tables in every format, and what explains and vouches for them."""
+"""The files of a release while it is built: tables in their shapes and formats, what explains them, the manifest."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
-from datetime import date
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import count, islice
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, Final, cast
 from uuid import UUID
 
-from app.privacy.columns import Column, Tier
-from app.release_files import shapes
-from app.release_files.dictionary import dictionary_csv, dictionary_markdown, instruments_json
-from app.release_files.model import FileFacts, Format, Row, TableShape
-from app.release_files.package import ReleaseFacts, datapackage, document
-from app.release_files.package import manifest as package_manifest
-from app.release_files.writers import file_name, open_writer, write_document
-from app.schemas.releases import ReleaseCreate
+from app.errors import Fault
+from app.privacy.columns import Column
+from app.release_files.dictionary import documents
+from app.release_files.exchange import cdisc_qs, cdisc_rows, omop_observation, omop_rows
+from app.release_files.model import FileFacts, ReleaseFileError, Row, TableShape
+from app.release_files.odds import odds
+from app.release_files.package import MANIFEST, datapackage, document, manifest
+from app.release_files.rows import Values
+from app.release_files.shapes import TIME_COLUMNS, persons, scores, sessions
+from app.release_files.wide import scores_wide, wide_rows
+from app.release_files.writers import BATCH_ROWS, Writer, file_name, open_writer, write_document
+from app.schemas.releases import ReleaseCreate, ReleaseShape
+from app.scoring.model import Instrument
 from app.services.scored_assessments import known_instrument
 
-_SHAPES: Final[Mapping[str, Callable[[ReleaseCreate, Sequence[str], Sequence[str]], TableShape]]] = {
-    "patients": lambda asked, _, more: shapes.persons(Tier(asked.tier), more),
-    "assessments": lambda asked, keys, more: shapes.scores(Tier(asked.tier), keys, more),
-    "treatment_sessions": lambda asked, _, more: shapes.sessions(Tier(asked.tier), more),
+_NEEDS: Final[Mapping[ReleaseShape, Sequence[Sequence[str]]]] = {  # one column of each of these
+    "wide": (("instrument",), TIME_COLUMNS),
+    "omop": (("instrument",), ("total",)),
+    "cdisc": (("instrument",), ("total",)),
 }
+
+
+def shape_faults(asked: Sequence[ReleaseShape], columns: Sequence[Column]) -> Iterator[Fault]:
+    """Shapes that cannot be made of these columns of `assessments`."""
+    names = {column.name for column in columns}
+    for place, shape in enumerate(asked):
+        for any_of in _NEEDS.get(shape, ()):
+            if names.isdisjoint(any_of):
+                missing = " or ".join(f"assessments.{name}" for name in any_of)
+                yield Fault(f"/shapes/{place}", "lacks_column", f"This shape cannot be made without {missing}.")
+
+
+_Make = Callable[[Iterable[Row]], Iterable[Row]]
+
+
+@dataclass(slots=True)
+class _Table:
+    """One table in every format. Its rows are those it is given, or are made of them."""
+
+    shape: TableShape
+    writers: Sequence[Writer]
+    made: _Make | None = None
+
+    def write(self, columns: Sequence[Values]) -> None:
+        if self.made is None:
+            for writer in self.writers:
+                writer.write_columns(columns)
+            return
+        for batch in _batches(self.made(zip(*columns, strict=True))):
+            for writer in self.writers:
+                writer.write(batch)
 
 
 class ReleaseFiles:
     """A writer for each table and format, into temporary files that nobody can find by name."""
 
     def __init__(
-        self, asked: ReleaseCreate, columns: Mapping[str, Sequence[Column]], keys: Sequence[str], stack: AsyncExitStack
+        self,
+        asked: ReleaseCreate,
+        columns: Mapping[str, Sequence[Column]],
+        keys: Sequence[str],
+        release_id: UUID,
+        stack: AsyncExitStack,
     ) -> None:
-        self._asked, self._keys = asked, keys
+        self._asked, self.keys, self._release_id, self._stack = asked, keys, release_id, stack
         self.open: dict[str, BinaryIO] = {}
-        self.shapes = {table: _shape(asked, table, mine, keys) for table, mine in columns.items()}
-        self._stack = stack
-        self._writers = {
-            table: [open_writer(format_, shape, self._file(format_, shape)) for format_ in sorted(asked.formats)]
-            for table, shape in self.shapes.items()
+        self._instruments = [known_instrument(key) for key in keys]
+        self._tables = {table: [*self._made_of(table, mine)] for table, mine in columns.items()}
+        self._persons = dict.fromkeys(columns, 0)
+        self._last: dict[str, object] = {}
+
+    def write(self, table: str, columns: Sequence[Values]) -> None:
+        """Whole persons, ordered by pseudonym. Raises ReleaseFileError when one comes in two parts."""
+        people = columns[0]
+        if not people:
+            return
+        if people[0] == self._last.get(table):
+            raise ReleaseFileError(f"{table}: the rows of one person came in two parts")
+        self._last[table] = people[-1]
+        self._persons[table] += len(set(people))
+        for one in self._tables[table]:
+            one.write(columns)
+
+    def finish(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """The whole manifest. As a file it vouches for all others, and only itself is missing in it."""
+        shapes = [one.shape for one in self._every_table()]
+        facts = [*self._closed()]
+        facts += [self._add(name, content) for name, content in documents(shapes, self._instruments).items()]
+        head = {
+            "release": str(self._release_id),
+            "request": self._asked.model_dump(mode="json"),
+            "instruments": list(self.keys),
+            "odds": odds(told),
+            **told,
         }
+        facts.append(self._add("datapackage.json", document(datapackage(head, facts, shapes))))
+        whole = manifest(head, facts)
+        itself = self._add(MANIFEST, document(whole))
+        return whole | {"files": [asdict(one) for one in [*facts, itself]]}
 
-    def write(self, table: str, rows: Sequence[Row]) -> None:
-        for writer in self._writers[table]:
-            writer.write(rows)
+    def _closed(self) -> Iterator[FileFacts]:
+        for table, made in self._tables.items():
+            for one in made:
+                for writer in one.writers:
+                    yield replace(writer.close(), persons=self._persons[table])
 
-    def finish(self, release_id: UUID, made_on: date, manifest: Mapping[str, Any]) -> list[FileFacts]:
-        """What explains the tables; then the manifest as a file, which vouches for all the others."""
-        told, release = list(self.shapes.values()), _facts(self._asked, release_id, made_on, manifest, self._keys)
-        facts = [
-            *(writer.close() for writers in self._writers.values() for writer in writers),
-            self._add("dictionary.csv", dictionary_csv(told).encode()),
-            self._add("dictionary.md", dictionary_markdown(told).encode()),
-            self._add("instruments.json", instruments_json(map(known_instrument, self._keys)).encode()),
-        ]
-        facts.append(self._add("datapackage.json", document(datapackage(release, facts, told))))
-        notices = {"part_2_notice": manifest["part_2_notice"]}
-        return [*facts, self._add("manifest.json", document(notices | package_manifest(release, facts)))]
+    def _every_table(self) -> Iterator[_Table]:
+        for made in self._tables.values():
+            yield from made
+
+    def _made_of(self, table: str, columns: Sequence[Column]) -> Iterator[_Table]:
+        match table:
+            case "patients":
+                yield self._new_table(persons(columns))
+            case "treatment_sessions":
+                yield self._new_table(sessions(columns))
+            case "assessments":
+                forms = scores(columns, self.keys)
+                for asked in self._asked.shapes:
+                    yield self._of_forms(asked, forms, self._instruments)
+
+    def _of_forms(self, asked: ReleaseShape, forms: TableShape, instruments: Sequence[Instrument]) -> _Table:
+        match asked:
+            case "long":
+                return self._new_table(forms)
+            case "wide":
+                return self._new_table(scores_wide(forms, instruments), partial(wide_rows, forms, instruments))
+            case "omop":
+                made = partial(omop_rows, forms, instruments, numbers=count(1))
+                return self._new_table(omop_observation(forms), made)
+            case "cdisc":
+                made = partial(cdisc_rows, forms, instruments, study=str(self._release_id))
+                return self._new_table(cdisc_qs(forms), made)
+
+    def _new_table(self, shape: TableShape, made: _Make | None = None) -> _Table:
+        formats = sorted(self._asked.formats)
+        return _Table(shape, [open_writer(one, shape, self._new(file_name(one, shape))) for one in formats], made)
 
     def _add(self, name: str, content: bytes) -> FileFacts:
         return write_document(name, content, self._new(name))
-
-    def _file(self, format_: Format, shape: TableShape) -> BinaryIO:
-        return self._new(file_name(format_, shape))
 
     def _new(self, name: str) -> BinaryIO:
         self.open[name] = file = cast("BinaryIO", self._stack.enter_context(TemporaryFile()))  # noqa: SIM115  # the stack closes it
         return file
 
 
-def _shape(asked: ReleaseCreate, table: str, columns: Sequence[Column], keys: Sequence[str]) -> TableShape:
-    chosen = {one.name for one in columns}
-    whole = _SHAPES[table](asked, keys, [one.name for one in columns])
-    return replace(whole, columns=tuple(one for one in whole.columns if one.name in chosen))
-
-
-def _facts(
-    asked: ReleaseCreate, release_id: UUID, made_on: date, manifest: Mapping[str, Any], keys: Sequence[str]
-) -> ReleaseFacts:
-    """Under the release's own id and day, so that a rebuild says the same."""
-    versions = manifest["versions"]
-    rates = {
-        f"{attack}_{rate}": value
-        for attack in ("unique_by_weeks", "unique_by_two_totals")
-        for rate, value in manifest[attack].items()
-    }
-    same = ("rows_in", "rows_out", "k", "l", "t", "highest_risk", "mean_risk", "loss_rate")
-    return ReleaseFacts(
-        id=str(release_id),
-        title=asked.purpose,
-        made_on=made_on,
-        tier=Tier(asked.tier),
-        purpose=asked.purpose,
-        agreement=asked.agreement or asked.determination,
-        software_version=versions["tidemark"],
-        rules_version=str(versions["rules"]),
-        instruments=tuple(keys),
-        people_in=manifest["persons_in"],
-        people_out=manifest["persons_out"],
-        levels=manifest["rungs"],
-        suppressed={"persons": manifest["persons_left_out"], "rows": manifest["rows_left_out"]},
-        uniqueness=rates,
-        **{name: manifest[name] for name in same},
-    )
+def _batches(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
+    """A form becomes up to twenty rows: they are never all there at once."""
+    coming = iter(rows)
+    while batch := list(islice(coming, BATCH_ROWS)):
+        yield batch

@@ -1,4 +1,7 @@
-"""What a release is made of, read in one snapshot a few hundred patients at a time, as it was known at its time."""
+"""Who may be in a release and what is known of them, read in one snapshot, as it was known at its time.
+
+Forms are not read here: of each person the few that decide on the category of change are looked up.
+"""
 
 import json
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +14,8 @@ from uuid import UUID
 import asyncpg
 
 from app.crypto import KeyRing
-from app.privacy.dates import WEEK, age_on, week_index
+from app.privacy.dates import age_on
+from app.privacy.ladders import Value
 from app.schemas.releases import ReleaseCreate
 from app.scoring.episode import Episode, episode_at, stretch
 from app.scoring.model import Instrument, Point, Validity
@@ -24,33 +28,24 @@ from app.services.releases import columns_asked
 from app.services.scored_assessments import known_instrument
 from app.services.sealing import open_text, place
 
-AT_ONCE: Final = 500  # patients whose forms are in memory
+AT_ONCE: Final = 500  # patients whose treatment is in memory
 
-Cells = Mapping[str, Any]  # of one row, by column
+# Of a row `form` of `assessment`, with the clinic as $1 and the time as $2: whether it counted then.
+COUNTED: Final = """\
+form.received_at <= $2 AND form.status <> 'entered_in_error' AND NOT EXISTS (
+    SELECT FROM assessment later
+    WHERE later.clinic_id = $1 AND later.patient_id = form.patient_id AND later.id = form.id
+      AND later.version > 1 AND later.version > form.version AND later.received_at <= $2)"""
 
-_FORMS: Final = """
-SELECT patient_id, instrument, instrument_version, id, taken_at, taken_at_offset_minutes, total, validity, responses
-FROM (
-  SELECT DISTINCT ON (patient_id, id) * FROM assessment
-  WHERE clinic_id = $1 AND patient_id = ANY($2::uuid[]) AND received_at <= $3
-  ORDER BY patient_id, id, version DESC
-) newest
-WHERE instrument = ANY($4::text[]) AND status <> 'entered_in_error'
-ORDER BY patient_id, taken_at, id
-"""
-_SESSIONS: Final = """
-SELECT patient_id, episode_id, id, kind, started_at, started_at_offset_minutes, medicine, route, dose_mg
-FROM (
-  SELECT DISTINCT ON (id) * FROM treatment_session
-  WHERE clinic_id = $1 AND patient_id = ANY($2::uuid[]) AND recorded_at <= $3
-  ORDER BY id, version DESC
-) newest
-WHERE status = 'done' AND NOT entered_in_error
-ORDER BY patient_id, started_at, id
+_FIRST_DOSES: Final = """
+SELECT DISTINCT ON (id) id, episode_id, started_at, started_at_offset_minutes, medicine, route, dose_mg
+FROM treatment_session
+WHERE clinic_id = $1 AND recorded_at <= $2 AND id = ANY($3::uuid[])
+ORDER BY id, version DESC
 """
 _MODALITIES: Final = """
 SELECT DISTINCT ON (id) id, modality FROM episode
-WHERE clinic_id = $1 AND patient_id = ANY($2::uuid[]) AND recorded_at <= $3
+WHERE clinic_id = $1 AND recorded_at <= $2 AND patient_id = ANY($3::uuid[])
 ORDER BY id, version DESC
 """
 _IDENTIFIERS: Final = """
@@ -60,43 +55,48 @@ _PART_TWO: Final = """
 SELECT EXISTS (
   SELECT FROM (
     SELECT DISTINCT ON (id) applies FROM part_two
-    WHERE clinic_id = $1 AND patient_id = ANY($2::uuid[]) AND recorded_at <= $3
+    WHERE clinic_id = $1 AND recorded_at <= $2 AND patient_id = ANY($3::uuid[])
     ORDER BY id, version DESC
   ) newest
   WHERE applies)
 """
+_MINE: Final = f"""\
+SELECT form.id, form.taken_at, form.total, form.validity FROM assessment form
+WHERE form.clinic_id = $1 AND form.patient_id = one.id AND form.instrument = $4 AND form.total IS NOT NULL
+  AND form.taken_at >= one.opens AND form.taken_at < one.closes AND {COUNTED}"""
+# All that a category can hang on: the first form with a total, the last one before the doses, and the last two of all;
+# two, because the last may be the baseline itself. Which of them is what is the pure core's to say.
+_DECISIVE: Final = f"""
+SELECT one.id AS patient_id, form.*
+FROM unnest($3::uuid[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[]) AS one (id, opens, closes, dosed),
+LATERAL (
+  ({_MINE} ORDER BY form.taken_at, form.id LIMIT 1)
+  UNION ({_MINE} AND form.taken_at <= one.dosed ORDER BY form.taken_at DESC, form.id DESC LIMIT 1)
+  UNION ({_MINE} ORDER BY form.taken_at DESC, form.id DESC LIMIT 2)
+) form
+ORDER BY one.id, form.taken_at, form.id
+"""
+_KEYS: Final = f"""
+SELECT instrument || '@' || number FROM unnest($4::text[], $5::smallint[]) AS wanted (instrument, number)
+WHERE EXISTS (
+  SELECT FROM assessment form
+  WHERE form.clinic_id = $1 AND form.patient_id = ANY($3::uuid[]) AND form.instrument = wanted.instrument
+    AND form.instrument_version = wanted.number AND {COUNTED})
+"""
+_LONG_AGO, _FAR_OFF = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who may be in the release, with what decides whether and how; forms are read again when written."""
+    """Somebody who may be in the release, with what decides whether and how."""
 
     id: UUID
     first_dose_at: datetime
-    traits: Mapping[str, Any]  # by the names of the quasi-identifiers
+    traits: tuple[Value, ...]  # in the order of `TRAITS`
     category: str | None
-    instruments: frozenset[str]  # with their versions
-    weeks: tuple[int, ...]
-    totals: tuple[tuple[int, float], ...]  # week and total; instruments are told apart
-    rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """Everything of one patient."""
-
-    id: UUID
-    history: History
-    forms: Sequence[asyncpg.Record]
-    sessions: Sequence[asyncpg.Record]
-    modalities: Mapping[UUID, str]
-    born_on: date | None
-
-    @property
-    def first_dose(self) -> asyncpg.Record | None:
-        """The sessions are in order. One whose episode was entered in error does not count."""
-        counted = {dose.id for episode in self.history for dose in episode.doses}
-        return next((one for one in self.sessions if str(one["id"]) in counted), None)
+TRAITS: Final = ("age", "index_year", "modality", "medicine", "route", "dose_mg")  # names of the quasi-identifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,165 +112,130 @@ class Source:
 
     async def persons(self, willing: Collection[UUID]) -> AsyncIterator[list[Person]]:
         """Those of the cohort, among those who consent. Who never had a dose has no week to be told in."""
-        for some in _parts(sorted(willing)):
-            found = [_person(self.asked, one, self.known_at) for one in await self._read(some)]
-            yield [one for one in found if one is not None and _is_in(self.asked, one)]
-
-    async def tables(self, ids: Sequence[UUID]) -> AsyncIterator[list[tuple[UUID, dict[str, list[Cells]]]]]:
-        """The rows of these patients, in this order, by table."""
-        for some in _parts(ids):
-            read = {one.id: one for one in await self._read(some)}
-            yield [(id_, _tables(read[id_])) for id_ in some]
+        for some in parts(sorted(willing), AT_ONCE):
+            yield await _persons(self, some)
 
     async def needs_part_two_notice(self, ids: Sequence[UUID]) -> bool:
-        return bool(await self.connection.fetchval(_PART_TWO, self.clinic_id, ids, self.known_at))
+        return bool(await self.connection.fetchval(_PART_TWO, *self.then, ids))
 
-    async def _read(self, ids: Sequence[UUID]) -> list[_Read]:
-        place_ = (self.clinic_id, list(ids), self.known_at)
-        histories = await find_histories(self.connection, self.clinic_id, ids, self.known_at)
-        forms = _by_patient(await self.connection.fetch(_FORMS, *place_, self.asked.instruments))
-        sessions = _by_patient(await self.connection.fetch(_SESSIONS, *place_))
-        modalities = {row["id"]: row["modality"] for row in await self.connection.fetch(_MODALITIES, *place_)}
-        born = await self._births(ids)
-        return [
-            _Read(id_, histories.get(id_, ()), forms.get(id_, []), sessions.get(id_, []), modalities, born.get(id_))
-            for id_ in ids
-        ]
+    async def instrument_keys(self, ids: Sequence[UUID]) -> list[str]:
+        """With their versions, as far as there are forms of them. Each stops at the first form it finds."""
+        newest = [known_instrument(name) for name in self.asked.instruments]
+        versions = [(one.id, number) for one in newest for number in range(1, one.version + 1)]
+        found = await self.connection.fetch(_KEYS, *self.then, ids, *map(list, zip(*versions, strict=True)))
+        return sorted(row[0] for row in found)
 
-    async def _births(self, ids: Sequence[UUID]) -> dict[UUID, date]:
-        rows = await self.connection.fetch(_IDENTIFIERS, self.clinic_id, list(ids))
-        keys = await find_keys(self.connection, self.ring, self.clinic_id, [row["id"] for row in rows])
-        found = {}
-        for row in rows:
-            home = place("patient", "identifiers", self.clinic_id, row["id"])
-            known = json.loads(open_text(keys[row["id"]], row["identifiers"], home))
-            if known.get("date_of_birth") is not None:
-                found[row["id"]] = date.fromisoformat(known["date_of_birth"])
-        return found
+    @property
+    def then(self) -> tuple[UUID, datetime]:
+        """The first two values of every statement: whose record, and as it was known when."""
+        return self.clinic_id, self.known_at
 
 
-def _parts(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
-    return (ids[begin : begin + AT_ONCE] for begin in range(0, len(ids), AT_ONCE))
+def parts(ids: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (ids[begin : begin + size] for begin in range(0, len(ids), size))
 
 
-def _by_patient(rows: Iterable[asyncpg.Record]) -> dict[UUID, list[asyncpg.Record]]:
-    return {patient: list(mine) for patient, mine in groupby(rows, key=lambda row: row["patient_id"])}
+def day_of(at: datetime, offset_minutes: int) -> date:
+    """By the clock of whoever wrote it down."""
+    return at.astimezone(timezone(timedelta(minutes=offset_minutes))).date()
 
 
-# --- One person -------------------------------------------------------------------------------------------------------
+# --- People -----------------------------------------------------------------------------------------------------------
 
 
-def _person(asked: ReleaseCreate, read: _Read, known_at: datetime) -> Person | None:
-    first = read.first_dose
-    if first is None:
-        return None
-    start, day = first["started_at"], _day(first, "started_at")
-    weeks = [_week(start, form["taken_at"]) for form in read.forms]
-    told = zip(weeks, read.forms, strict=True)
-    return Person(
-        id=read.id,
-        first_dose_at=start,
-        traits={
-            "age": None if read.born_on is None or read.born_on > day else age_on(read.born_on, day),
-            "index_year": day.year,
-            "modality": read.modalities.get(first["episode_id"]),
-            "medicine": first["medicine"],
-            "route": first["route"],
-            "dose_mg": first["dose_mg"],
-        },
-        category=_category(known_instrument(asked.instruments[0]), read, known_at),
-        instruments=frozenset(map(_key, read.forms)),
-        weeks=tuple(weeks),
-        totals=tuple((week, _apart(asked, form)) for week, form in told if form["total"] is not None),
-        rows=sum(_row_counts(asked, read)),
-    )
+async def _persons(source: Source, ids: Sequence[UUID]) -> list[Person]:
+    histories = await find_histories(source.connection, source.clinic_id, ids, source.known_at)
+    firsts = {id_: first for id_, history in histories.items() if (first := _first_dose(history)) is not None}
+    doses = await _given(source, firsts)
+    modalities = {row["id"]: row["modality"] for row in await source.connection.fetch(_MODALITIES, *source.then, ids)}
+    born = await _births(source, ids)
+    traits = {id_: _traits(dose, modalities[dose["episode_id"]], born.get(id_)) for id_, dose in doses.items()}
+    inside = [id_ for id_ in ids if id_ in doses and _is_in(source.asked, doses[id_]["started_at"], traits[id_])]
+    categories = await _categories(source, {id_: histories[id_] for id_ in inside})
+    return [Person(id_, doses[id_]["started_at"], traits[id_], categories.get(id_)) for id_ in inside]
 
 
-def _row_counts(asked: ReleaseCreate, read: _Read) -> Iterator[int]:
-    counts = {"patients": 1, "assessments": len(read.forms), "treatment_sessions": len(read.sessions)}
-    return (counts[table] for table in columns_asked(asked))
+def _first_dose(history: History) -> Dose | None:
+    doses = [dose for episode in history for dose in episode.doses]
+    return min(doses, key=lambda dose: (dose.started_at, dose.id), default=None)
 
 
-def _apart(asked: ReleaseCreate, form: asyncpg.Record) -> float:
-    """A total that is equal to no other instrument's: an attacker knows which questionnaire a friend filled."""
-    return float(1_000 * asked.instruments.index(form["instrument"]) + form["total"])
+async def _given(source: Source, firsts: Mapping[UUID, Dose]) -> dict[UUID, asyncpg.Record]:
+    wanted = [UUID(dose.id) for dose in firsts.values()]
+    rows = {row["id"]: row for row in await source.connection.fetch(_FIRST_DOSES, *source.then, wanted)}
+    return {id_: rows[UUID(dose.id)] for id_, dose in firsts.items()}
 
 
-def _is_in(asked: ReleaseCreate, person: Person) -> bool:
-    cohort, month = asked.cohort, person.first_dose_at.astimezone(UTC).strftime("%Y-%m")
+def _traits(dose: asyncpg.Record, modality: str, born_on: date | None) -> tuple[Value, ...]:
+    day = day_of(dose["started_at"], dose["started_at_offset_minutes"])
+    age = None if born_on is None or born_on > day else age_on(born_on, day)
+    return age, day.year, modality, dose["medicine"], dose["route"], dose["dose_mg"]
+
+
+def _is_in(asked: ReleaseCreate, first_dose_at: datetime, traits: tuple[Value, ...]) -> bool:
+    cohort, month = asked.cohort, first_dose_at.astimezone(UTC).strftime("%Y-%m")
+    known = dict(zip(TRAITS, traits, strict=True))
     return (
         (cohort.first_dose_from or "") <= month <= (cohort.first_dose_to or "9999")
-        and cohort.modality in {None, person.traits["modality"]}
-        and cohort.route in {None, person.traits["route"]}
+        and cohort.modality in {None, known["modality"]}
+        and cohort.route in {None, known["route"]}
     )
 
 
-def _category(instrument: Instrument, read: _Read, known_at: datetime) -> str | None:
-    """In the episode the patient is in, or was in last; as the caseload says it."""
-    points = [
-        Point(str(form["id"]), form["taken_at"], whole(form["total"]), Validity(form["validity"]))
-        for form in read.forms
-        if form["instrument"] == instrument.id
-    ]
-    episode = episode_at(known_at, read.history)
-    mine, doses = (points, ()) if episode is None else _of(episode, points, read.history, known_at)
-    found = standing(instrument, mine, doses, usual_baseline(mine, doses))
-    return None if found is None or found.category is None else found.category.value
+async def _births(source: Source, ids: Sequence[UUID]) -> dict[UUID, date]:
+    rows = await source.connection.fetch(_IDENTIFIERS, source.clinic_id, list(ids))
+    keys = await find_keys(source.connection, source.ring, source.clinic_id, [row["id"] for row in rows])
+    found = {}
+    for row in rows:
+        home = place("patient", "identifiers", source.clinic_id, row["id"])
+        known = json.loads(open_text(keys[row["id"]], row["identifiers"], home))
+        if known.get("date_of_birth") is not None:
+            found[row["id"]] = date.fromisoformat(known["date_of_birth"])
+    return found
 
 
-def _of(
-    episode: Episode, points: Sequence[Point], history: History, known_at: datetime
-) -> tuple[list[Point], tuple[Dose, ...]]:
+# --- Categories -------------------------------------------------------------------------------------------------------
+
+
+async def _categories(source: Source, histories: Mapping[UUID, History]) -> dict[UUID, str | None]:
+    """In the episode the patient is in, or was in last, as the caseload says it; nothing where it is not told."""
+    if all(column.name != "category" for column in columns_asked(source.asked).get("patients", ())):
+        return {}
+    instrument = known_instrument(source.asked.instruments[0])
+    courses = {id_: _course(history, source.known_at) for id_, history in histories.items()}
+    opens, closes, dosed = zip(*(_limits(course) for course in courses.values()), strict=True) if courses else ([],) * 3
+    values = (list(courses), instrument.id, list(opens), list(closes), list(dosed))
+    rows = await source.connection.fetch(_DECISIVE, *source.then, *values)
+    points = {id_: _points(mine) for id_, mine in groupby(rows, key=lambda row: row["patient_id"])}
+    return {id_: _category(instrument, points.get(id_, []), course.doses) for id_, course in courses.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """The stretch of the record that is judged, with its doses."""
+
+    opens: datetime
+    closes: datetime
+    doses: tuple[Dose, ...]
+
+
+def _course(history: History, known_at: datetime) -> _Course:
+    episode: Episode | None = episode_at(known_at, history)
+    if episode is None:
+        return _Course(_LONG_AGO, _FAR_OFF, ())
     start, end = stretch(episode, history)
-    doses = tuple(dose for dose in episode.doses if dose.started_at <= known_at)
-    return [point for point in points if point.at >= start and (end is None or point.at < end)], doses
+    return _Course(start, end or _FAR_OFF, tuple(dose for dose in episode.doses if dose.started_at <= known_at))
 
 
-# --- Rows -------------------------------------------------------------------------------------------------------------
+def _limits(course: _Course) -> tuple[datetime, datetime, datetime]:
+    first_dose_at = min((dose.started_at for dose in course.doses), default=_LONG_AGO)
+    return course.opens, course.closes, first_dose_at
 
 
-def _tables(read: _Read) -> dict[str, list[Cells]]:
-    """Every column there is; which of them leave is not decided here."""
-    first = read.first_dose
-    if first is None:
-        raise ValueError("who is written has had a dose")
-    start = first["started_at"]
-    return {
-        "assessments": [*_assessments(start, read.forms)],
-        "treatment_sessions": [*_sessions(start, read.sessions)],
-    }
+def _points(rows: Iterable[asyncpg.Record]) -> list[Point]:
+    return [Point(str(row["id"]), row["taken_at"], whole(row["total"]), Validity(row["validity"])) for row in rows]
 
 
-def _assessments(start: datetime, forms: Iterable[asyncpg.Record]) -> Iterator[Cells]:
-    for form in forms:
-        yield {
-            "week": _week(start, form["taken_at"]),
-            "instrument": _key(form),
-            "total": whole(form["total"]),
-            "validity": form["validity"],
-            "taken_on": _day(form, "taken_at"),
-            "day": (form["taken_at"] - start) // (WEEK / 7),
-            "responses": json.dumps(form["responses"], separators=(",", ":")),
-        }
-
-
-def _key(form: asyncpg.Record) -> str:
-    return f"{form['instrument']}@{form['instrument_version']}"
-
-
-def _sessions(start: datetime, sessions: Iterable[asyncpg.Record]) -> Iterator[Cells]:
-    for one in sessions:
-        started_on = _day(one, "started_at")
-        yield {"week": _week(start, one["started_at"]), "kind": one["kind"], "started_on": started_on}
-
-
-def _week(start: datetime, at: datetime) -> int:
-    week = week_index(start, at)
-    assert week is not None  # noqa: S101  # there is a start; narrows the type
-    return week
-
-
-def _day(row: asyncpg.Record, column: str) -> date:
-    """By the clock of whoever wrote it down."""
-    minutes: int = row[f"{column}_offset_minutes"]
-    return date.fromordinal(row[column].astimezone(timezone(timedelta(minutes=minutes))).toordinal())
+def _category(instrument: Instrument, points: Sequence[Point], doses: Sequence[Dose]) -> str | None:
+    found = standing(instrument, points, doses, usual_baseline(points, doses))
+    return None if found is None or found.category is None else found.category.value

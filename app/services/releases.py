@@ -22,6 +22,7 @@ from app.schemas.consents import Purpose
 from app.schemas.releases import ReleaseCreate, ReleaseDecision
 from app.services.consents import EVER, consents_in_force
 from app.services.pages import newest_first
+from app.services.release_package import shape_faults
 from app.services.scored_assessments import known_instrument
 from app.services.versions import find_replayed, refuse
 from app.tables import Release
@@ -110,13 +111,14 @@ def _faults(content: ReleaseCreate) -> Iterator[Fault]:
         yield Fault("/determination", "missing", "This tier needs the reference of the expert's determination.")
     for place, instrument in enumerate(content.instruments):
         known_instrument(instrument, f"/instruments/{place}")
-    for name in ("instruments", "formats"):
+    for name in ("instruments", "formats", "shapes"):
         if len(set(getattr(content, name))) < len(getattr(content, name)):
             yield Fault(f"/{name}", "twice", "Name each once.")
     allowed = {_named(column) for column in COLUMNS if content.tier in column.tiers}
     for place, name in enumerate(content.columns or ()):
         if name not in allowed:
             yield Fault(f"/columns/{place}", "not_allowed", "This tier has no such column.")
+    yield from shape_faults(content.shapes, columns_asked(content).get("assessments", ()))
     first, last = content.cohort.first_dose_from, content.cohort.first_dose_to
     if first is not None and last is not None and first > last:
         yield Fault("/cohort/first_dose_to", "before_first", "The last month is before the first.")

@@ -20,7 +20,7 @@ class Assessment(SQLModel, table=True):
         CheckConstraint("validity IN ('valid', 'prorated', 'incomplete')", name="validity_known"),
         CheckConstraint("(total IS NULL) = (validity = 'incomplete')", name="total_unless_incomplete"),
         CheckConstraint("mode IN ('self', 'interview', 'proxy')", name="mode_known"),
-        # A patient's history of one instrument in order, answered from the index alone.
+        # A patient's history of one instrument in order, and a release's forms, answered from the index alone.
         Index(
             "ix_assessment_history",
             "clinic_id",
@@ -28,7 +28,17 @@ class Assessment(SQLModel, table=True):
             "instrument",
             "taken_at",
             "id",
-            postgresql_include=["version", "status", "received_at", "validity", "total", "responses"],
+            postgresql_include=[
+                "version",
+                "status",
+                "received_at",
+                "validity",
+                "total",
+                "responses",
+                "instrument_version",
+                "taken_at_offset_minutes",
+                "mode",
+            ],
         ),
         # The rare corrections of a patient, so that a history read need not probe each form for a later version.
         Index(

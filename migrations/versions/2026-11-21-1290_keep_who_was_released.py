@@ -8,7 +8,7 @@ from typing import Final
 from alembic import op
 
 revision = "20261121_1290"
-down_revision = "20261121_1260"
+down_revision = "20261121_1265"
 branch_labels = None
 depends_on = None
 

@@ -24,7 +24,7 @@ from app.services import worker_lag
 from app.services.audit_chain import Sealer
 from app.services.worker_lag import LagWatch
 from app.settings import Settings
-from tests.conftest import Api
+from tests.conftest import Api, until_somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -89,7 +89,7 @@ async def test_it_is_open_unless_a_token_is_set(anonymous: httpx2.AsyncClient, a
 async def test_requests_are_counted_by_route_method_and_kind_of_status(api: Api, anonymous: httpx2.AsyncClient) -> None:
     """With how long they took; an address or a method that is none of ours makes no series of its own."""
     patient_id = await api.add_patient()
-    before = await counted(anonymous)
+    before, begun = await counted(anonymous), time.perf_counter()
     for _ in range(3):
         await api.http.get(f"/v1/patients/{patient_id}")
     await api.http.get(f"/v1/patients/{uuid4()}")
@@ -101,7 +101,7 @@ async def test_requests_are_counted_by_route_method_and_kind_of_status(api: Api,
     assert rise(before, after, "tidemark_requests_total", **route, status="4xx") == 1
     assert rise(before, after, "tidemark_request_seconds_count", **route) == 4
     assert rise(before, after, "tidemark_request_seconds_bucket", **route, le="+Inf") == 4
-    assert 0 < rise(before, after, "tidemark_request_seconds_sum", **route) < 4
+    assert 0 < rise(before, after, "tidemark_request_seconds_sum", **route) < time.perf_counter() - begun
     for method in ("GET", "other"):
         assert rise(before, after, "tidemark_requests_total", method=method, route="none", status="4xx") == 1
 
@@ -124,7 +124,7 @@ async def test_check_ins_are_counted_by_what_became_of_them(api: Api, anonymous:
 
 
 async def test_what_is_under_way_is_counted_while_it_lasts(
-    api: Api, anonymous: httpx2.AsyncClient, address: PostgresAddress
+    api: Api, anonymous: httpx2.AsyncClient, address: PostgresAddress, database: Database
 ) -> None:
     """Requests and the connections they hold; a trouble is counted by its code."""
     patient_id = await api.add_patient()
@@ -137,7 +137,7 @@ async def test_what_is_under_way_is_counted_while_it_lasts(
                 asyncio.create_task(api.http.get(f"/v1/patients/{patient_id}")),
                 asyncio.create_task(api.http.post("/v1/assessments", json=form(patient_id))),
             ]
-            await asyncio.sleep(0.5)
+            await until_somebody_waits(database, len(waiting))
             during = await counted(anonymous)
             assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {503}
     finally:
@@ -261,9 +261,9 @@ async def test_labels_are_words_of_the_program(api: Api, anonymous: httpx2.Async
 
 
 async def test_counting_costs_little() -> None:
-    """Of each request. Measured: 3 µs; the limit leaves room for a busy machine."""
-    begun = time.perf_counter()
+    """Of each request. Measured: 3 µs of this process; the limit leaves room for a slow machine."""
+    begun = time.process_time()
     for _ in range(2_000):
         REQUESTS.begin()
         REQUESTS.end("GET", "/livez", 200, 0.001)
-    assert (time.perf_counter() - begun) / 2_000 < 100e-6
+    assert (time.process_time() - begun) / 2_000 < 100e-6

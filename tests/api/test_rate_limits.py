@@ -18,7 +18,7 @@ from app.auth import Role, new_token, parse_token
 from app.client_address import UNKNOWN, sender
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
-from app.errors import TooManyError
+from app.errors import TooManyError, UnavailableError
 from app.main import create_app
 from app.services import clinics
 from app.services.rate_limits import FailedLogins, RateLimit, RateTable
@@ -241,11 +241,12 @@ async def test_the_eleventh_wrong_token_is_429_everywhere(
 async def test_many_wrong_tokens_at_once_slip_through_nowhere(
     address: PostgresAddress, clinic: Clinic, host: str
 ) -> None:
-    """Eighty in two processes: exactly ten are answered 401."""
+    """Eighty in two processes: exactly ten are answered 401, or fewer where the machine was too busy to count one."""
     async with processes(address, 2, failed_logins_per_address=WRONG_TOKENS) as clients:
         calls = [statuses(client(wrong_token(clinic.clinic_id), host), 2) for client in clients for _ in range(20)]
         counted = Counter(status for told in await asyncio.gather(*calls) for status in told)
-    assert counted == {401: WRONG_TOKENS, 429: 80 - WRONG_TOKENS}
+    assert set(counted) <= {401, 429, 503}
+    assert counted[401] == WRONG_TOKENS if not counted[503] else counted[401] <= WRONG_TOKENS
 
 
 async def test_whoever_was_proven_goes_on_beside_a_guesser(
@@ -358,8 +359,20 @@ async def test_a_database_that_is_away_limits_nobody() -> None:
     limit = RateLimit(RateKind.ADDRESS, 5, table)
     for _ in range(20):
         await limit.take(away, NOBODY, "192.0.2.1")
-    for _ in range(20):
-        await FailedLogins(5, table).record(away, "192.0.2.1")
+
+
+async def test_a_wrong_token_that_cannot_be_counted_blocks_its_address() -> None:
+    """Whoever keeps the database busy does not get to guess; another address does not feel it, nor does it last."""
+    away = Database("postgresql://nobody:wrong@127.0.0.1:1/none", Settings())
+    failures = FailedLogins(5, RateTable())
+    with pytest.raises(UnavailableError):
+        await failures.record(away, "192.0.2.1")
+    with pytest.raises(TooManyError) as refused:
+        failures.refuse_blocked("192.0.2.1")
+    assert refused.value.retry_after_seconds == SLOT_SECONDS
+    failures.refuse_blocked("192.0.2.2")
+    failures._blocked["192.0.2.1"] -= SLOT_SECONDS
+    failures.refuse_blocked("192.0.2.1")
 
 
 async def test_too_many_senders_are_forgotten_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

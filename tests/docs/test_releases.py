@@ -7,8 +7,11 @@ from pathlib import Path
 import httpx2
 import pytest
 from fastapi import FastAPI
+from typer.testing import CliRunner
 
 from app.auth import Role
+from app.cli import cli
+from app.cli_export import NOT_YET
 from app.db import Database
 from app.schemas.releases import ReleaseStatus
 from app.services import clinics, release_builds
@@ -17,6 +20,7 @@ from tests.api.test_releases import treat
 from tests.conftest import Api
 from tests.docs.documents import ROOT, blocks
 from tests.docs.test_access import filled, steps
+from tests.test_cli_export import OnDatabase, a_clinic
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +54,19 @@ async def test_a_researcher_has_it_open(
     made: dict[str, object] = {}
     exec(notebook, made)  # noqa: S102  # the page's own code
     assert made["by_week"].loc[-1].to_dict() == {"count": 12.0, "mean": 18.0}  # type: ignore[attr-defined]
+
+
+def test_the_command_line_goes_from_the_same_request(
+    on_database: OnDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it goes alone."""
+    monkeypatch.chdir(tmp_path)
+    Path("request.json").write_text(next(body for *_, body, _ in steps(TEXT)), encoding="utf-8")
+    command = next(line for line in "".join(blocks(PAGE, "sh")).splitlines() if "--request" in line)
+    _, *words = filled(command, {"CLINIC": str(on_database(a_clinic))}).split()
+    found = CliRunner().invoke(cli, [*words, "--no-wait"])
+    assert found.exit_code == NOT_YET, found.output
+    assert f"\n| {NOT_YET} | not yet" in TEXT
 
 
 def test_every_status_is_explained() -> None:

@@ -39,7 +39,7 @@ def test_the_code_knows_a_true_message() -> None:
 @pytest.mark.parametrize(
     ("secret", "change", "body", "now"),
     [
-        (new_secret(), {}, PUBLISHED_BODY, 1614265330),
+        pytest.param(new_secret(), {}, PUBLISHED_BODY, 1614265330, id="another secret"),
         (PUBLISHED_SECRET, {}, PUBLISHED_BODY + b" ", 1614265330),
         (PUBLISHED_SECRET, {"webhook-id": "msg_other"}, PUBLISHED_BODY, 1614265330),
         (PUBLISHED_SECRET, {"webhook-timestamp": "1614265331"}, PUBLISHED_BODY, 1614265330),

@@ -20,8 +20,8 @@ def test_names_are_nothing_but_the_randomness_that_was_given() -> None:
     """With the source exchanged, the person changes nothing."""
     counted = iter(range(2))
     assert draw_pseudonyms(["a", "b"], lambda size: next(counted).to_bytes(size)) == {
-        "a": "0" * 32,
-        "b": "0" * 31 + "1",
+        "a": "p" + "0" * 32,
+        "b": "p" + "0" * 31 + "1",
     }
 
 

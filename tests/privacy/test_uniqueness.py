@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.privacy.classes import risk
-from app.privacy.uniqueness import CheckIn, two_totals_sizes, week_pattern_sizes
+from app.privacy.uniqueness import CheckIn, pattern_sizes, two_totals_sizes
 
 courses_of = st.lists(st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 2)), max_size=5), max_size=12)
 
@@ -16,8 +16,8 @@ def by_hand(courses: list[list[CheckIn]]) -> list[int]:
     """The attacker at work: every pair of each person's check-ins, looked for in every course."""
     return [
         min(
-            sum(set(known) <= set(course) for course in courses)
-            for known in combinations(sorted(set(mine)), min(2, len(set(mine))))
+            sum(Counter(known) <= Counter(course) for course in courses)
+            for known in combinations(mine, min(2, len(mine)))
         )
         for mine in courses
     ]
@@ -35,7 +35,7 @@ def test_two_known_totals_leave_as_many_as_a_search_finds(courses: list[list[Che
 def test_a_pattern_of_weeks_is_shared_or_not(courses: list[list[CheckIn]]) -> None:
     """In whatever order the weeks are given; twice in a week is another pattern than once."""
     weeks = [[week for week, _ in course] for course in courses]
-    assert week_pattern_sizes([list(reversed(one)) for one in weeks]) == [
+    assert pattern_sizes([list(reversed(one)) for one in weeks]) == [
         sum(Counter(one) == Counter(other) for other in weeks) for one in weeks
     ]
 
@@ -46,4 +46,4 @@ def test_the_shares_a_manifest_prints() -> None:
     courses = [usual] * 12 + [[(0, 19.0), (4, 10.0)]]
     found = risk(two_totals_sizes(courses))
     assert (found.alone_rate, found.small_rate, found.k) == (1 / 13, 1 / 13, 1)
-    assert risk(week_pattern_sizes([[week for week, _ in course] for course in courses])).k == 13
+    assert risk(pattern_sizes([[week for week, _ in course] for course in courses])).k == 13

@@ -9,11 +9,14 @@ from uuid import UUID
 import httpx2
 import pytest
 
+from app import migrate
 from app.auth import Role
 from app.db import Database
-from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from app.embedded_postgres import EmbeddedPostgres, PostgresAddress, temporary_postgres
+from app.main import create_app
 from app.services import clinics
 from app.settings import Settings
+from tests.conftest import Api
 from tests.process.service import Service, data_directory, plain_environment
 
 collect_ignore = (
@@ -99,3 +102,30 @@ async def added_patient(site: Site) -> str:
             assert answer.status_code == 503, answer.text
             await asyncio.sleep(0.25)
     raise AssertionError("the service does not come back")
+
+
+@pytest.fixture(scope="module")
+def own_address() -> Iterator[PostgresAddress]:
+    """A Postgres of its own: workers of other tests would build it, too."""
+    with temporary_postgres() as server:
+        migrate.upgrade(server.address.owner_url)
+        yield server.address
+
+
+@pytest.fixture
+async def callers(own_address: PostgresAddress, tmp_path: Path) -> AsyncIterator[tuple[Api, Api, Database]]:
+    """An administrator, a researcher, and the database."""
+    settings = Settings(data_dir=tmp_path, rate_per_token=0, rate_per_address=0)
+    app = create_app(settings, own_address.runtime_url)
+    async with app.router.lifespan_context(app):
+        database: Database = app.state.database
+        clinic = await clinics.record_clinic(database, "Test clinic", "UTC")
+        made = []
+        for role in (Role.ADMIN, Role.RESEARCHER):
+            _, token = await clinics.record_token(database, clinic.clinic_id, role)
+            headers = {"Authorization": f"Bearer {token}"}
+            http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test", headers=headers)
+            made.append(Api(http, clinic.clinic_id))
+        yield made[0], made[1], database
+        for api in made:
+            await api.http.aclose()

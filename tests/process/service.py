@@ -135,6 +135,11 @@ class Service:
         return None if recorded is None else recorded.pid
 
 
+def complaints(said: Path) -> list[str]:
+    """What a program said but that it waits for the database, as it may on a busy machine."""
+    return [line for line in said.read_text().splitlines() if '"event":"database_awaited"' not in line]
+
+
 def children(pid: int) -> list[int]:
     listed = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
     return [int(child) for numbers in listed for child in numbers]

@@ -13,7 +13,7 @@ from app.http_protocol import BoundedProtocol
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE_SECONDS = 0.3
+PATIENCE_SECONDS = 0.5
 
 
 async def answer(scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: object) -> None:

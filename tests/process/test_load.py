@@ -16,7 +16,7 @@ from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.settings import Settings
 from tests.process.conftest import Site
-from tests.process.service import Service, await_gone, is_alive, kill, plain_environment
+from tests.process.service import Service, await_gone, complaints, is_alive, kill, plain_environment
 
 pytestmark = pytest.mark.anyio
 
@@ -24,8 +24,9 @@ TWINS = 40  # parallel sends of one form
 FORMS = 50
 WRITERS = 60  # check-ins that meet the locked table; far more than there are connections
 READERS = 60  # of one patient, likewise
+AT_ONCE = 60
 ALIVE_SECONDS = 0.1
-SLACK_SECONDS = 1.5  # for two busy cores, on top of what the settings promise
+SLACK_SECONDS = 1.5  # on top of what the settings promise, and of what a busy machine needs
 
 
 async def answers_of(http: httpx2.AsyncClient, body: dict[str, object], times: int) -> list[httpx2.Response]:
@@ -65,23 +66,30 @@ async def timed(http: httpx2.AsyncClient, method: str, path: str, **what: object
     return answer, time.monotonic() - begun
 
 
+async def longest_of_many(http: httpx2.AsyncClient) -> float:
+    """What the last of sixty waits when nothing is in its way: tells how busy the machine is."""
+    told = await asyncio.gather(*(timed(http, "GET", "/v1/instruments") for _ in range(AT_ONCE)))
+    assert {answer.status_code for answer, _ in told} == {200}
+    return max(seconds for _, seconds in told)
+
+
 async def test_a_locked_table_is_a_quick_503(site: Site, stored: Database, owner: asyncpg.Connection) -> None:
     """Nobody waits for ever, `/livez` goes on, nothing is half written; once it is free the same forms are stored."""
-    promised = Settings().lock_timeout_ms / 1000 + SLACK_SECONDS
     forms = [site.form(id=str(uuid4())) for _ in range(WRITERS)]
     async with site.client() as http:
+        usual = await longest_of_many(http)
         async with owner.transaction():
             await owner.execute("LOCK TABLE assessment IN ACCESS EXCLUSIVE MODE")
             writers = [asyncio.create_task(timed(http, "POST", "/v1/assessments", json=form)) for form in forms]
             await asyncio.sleep(0.3)
             alive = [await timed(http, "GET", "/livez") for _ in range(10)]
             refused = await asyncio.gather(*writers)
+        usual = max(usual, await longest_of_many(http))
         assert {answer.status_code for answer, _ in refused} == {503}
         assert all(answer.headers["Retry-After"] for answer, _ in refused)
-        assert max(seconds for _, seconds in refused) < promised
-        assert statistics.median(seconds for _, seconds in refused) < 2.5
+        assert max(seconds for _, seconds in refused) < Settings().lock_timeout_ms / 1000 + SLACK_SECONDS + 3 * usual
         assert {answer.status_code for answer, _ in alive} == {200}
-        assert statistics.median(seconds for _, seconds in alive) < ALIVE_SECONDS
+        assert statistics.median(seconds for _, seconds in alive) < ALIVE_SECONDS + usual
         assert await ids_of(site, stored) == []
         async with stored.connection(site.clinic_id) as connection:
             assert await connection.fetchval("SELECT count(*) FROM audit_event WHERE subject_id IS NULL") == 0
@@ -101,6 +109,7 @@ async def test_a_full_pool_is_a_quick_503(site: Site, owner: asyncpg.Connection)
     holders = 2 * settings.orm_pool_size  # of two workers
     path = f"/v1/patients/{site.patient_id}"
     async with site.client() as http:
+        usual = await longest_of_many(http)
         async with owner.transaction():
             await owner.execute("LOCK TABLE patient IN ACCESS EXCLUSIVE MODE")
             readers = [asyncio.create_task(timed(http, "GET", path)) for _ in range(READERS)]
@@ -109,15 +118,16 @@ async def test_a_full_pool_is_a_quick_503(site: Site, owner: asyncpg.Connection)
             unconcerned = [await timed(http, "GET", "/v1/instruments") for _ in range(10)]
             refused = await asyncio.gather(*readers)
         after = [await timed(http, "GET", path) for _ in range(10)]
+        usual = max(usual, await longest_of_many(http))
     assert {answer.status_code for answer, _ in refused} == {503}
     assert all(answer.headers["Retry-After"] for answer, _ in refused)
     taken = sorted(seconds for _, seconds in refused)
-    assert taken[-1] < settings.lock_timeout_ms / 1000 + SLACK_SECONDS
-    assert taken[READERS - holders - 1] < settings.pool_wait_seconds + SLACK_SECONDS
-    assert statistics.median(seconds for _, seconds in alive) < ALIVE_SECONDS
+    assert taken[-1] < settings.lock_timeout_ms / 1000 + SLACK_SECONDS + 3 * usual
+    assert taken[READERS - holders - 1] < settings.pool_wait_seconds + SLACK_SECONDS + 3 * usual
+    assert statistics.median(seconds for _, seconds in alive) < ALIVE_SECONDS + usual
     for told in (alive, unconcerned, after):
         assert {answer.status_code for answer, _ in told} == {200}
-        assert statistics.median(seconds for _, seconds in told) < 0.25
+        assert statistics.median(seconds for _, seconds in told) < 0.25 + usual
 
 
 @pytest.fixture
@@ -158,7 +168,7 @@ async def test_sigterm_answers_what_was_accepted(second_service: Service, site: 
     assert set(statuses) <= {201, 503}
     assert await ids_of(site, stored) == sorted(acknowledged)
     assert [pid for pid in workers if is_alive(pid)] == []
-    assert second_service.said.read_text() == ""
+    assert complaints(second_service.said) == []
 
 
 async def test_workers_do_not_outlive_their_launcher(second_service: Service) -> None:

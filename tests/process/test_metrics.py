@@ -4,20 +4,25 @@ import asyncio
 import statistics
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 import httpx2
 import pytest
 
+from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from tests.api.test_metrics import Samples, rise, samples_of
+from tests.conftest import until_somebody_waits
 from tests.process.conftest import Site
 from tests.process.service import Service, await_gone, kill
-from tests.process.test_sockets import connected
+from tests.process.test_sockets import connected, head
 
 pytestmark = pytest.mark.anyio
 
 ROUTE = {"method": "GET", "route": "/v1/instruments"}
+HALVES = 12  # requests whose bodies do not come: they stay under way for longer than any machine is slow
 
 
 async def told(service: Service) -> Samples:
@@ -48,27 +53,44 @@ async def test_either_worker_tells_of_both(service: Service, site: Site) -> None
         assert after["tidemark_database_up", frozenset()] == 1
 
 
+async def until_under_way(service: Service, number: int) -> None:
+    async with asyncio.timeout(30):
+        while (await told(service))["tidemark_requests_in_flight", frozenset()] != number:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def held_up(site: Site, durable: PostgresAddress, stored: Database) -> AsyncIterator[None]:
+    """Readers that wait for a lock, and hold connections of a pool meanwhile."""
+    owner = await asyncpg.connect(durable.owner_url)
+    try:
+        async with owner.transaction(), site.client() as http:
+            await owner.execute("LOCK TABLE patient IN ACCESS EXCLUSIVE MODE")
+            readers = [asyncio.create_task(http.get(f"/v1/patients/{site.patient_id}")) for _ in range(4)]
+            try:
+                await until_somebody_waits(stored)
+                yield
+            finally:
+                await asyncio.gather(*readers, return_exceptions=True)
+    finally:
+        await owner.close()
+
+
 async def test_a_killed_worker_takes_nothing_along_and_leaves_nothing_behind(
-    service: Service, site: Site, durable: PostgresAddress
+    service: Service, site: Site, durable: PostgresAddress, stored: Database
 ) -> None:
     """What it has counted stays counted; what it had under way is over."""
     before = await told(service)
     await ask(site, 20)
     workers = service.workers()
-    owner = await asyncpg.connect(durable.owner_url)
-    try:
-        async with owner.transaction(), site.client() as http:
-            await owner.execute("LOCK TABLE patient IN ACCESS EXCLUSIVE MODE")
-            lost = [asyncio.create_task(http.get(f"/v1/patients/{site.patient_id}")) for _ in range(12)]
-            seen: set[float] = set()
-            while 13 not in seen and len(seen) < 100 and not any(one.done() for one in lost):
-                seen.add((await told(service))["tidemark_requests_in_flight", frozenset()])
-            assert 13 in seen
-            for pid in workers:
-                kill(pid)
-            await asyncio.gather(*lost, return_exceptions=True)
-    finally:
-        await owner.close()
+    async with AsyncExitStack() as stack:
+        for _ in range(HALVES):
+            _, writer = await stack.enter_async_context(connected(service))
+            writer.write(head(site, "Content-Length: 1000") + b"{")
+        await until_under_way(service, HALVES + 1)  # this one
+        await stack.enter_async_context(held_up(site, durable, stored))
+        for pid in workers:
+            kill(pid)
     assert await asyncio.to_thread(await_gone, workers) == []
     await asyncio.to_thread(service.await_ready)
     await ask(site, 20)

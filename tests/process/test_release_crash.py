@@ -3,23 +3,17 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-import httpx2
 import pytest
 
-from app import migrate
-from app.auth import Role
 from app.db import Database
-from app.embedded_postgres import PostgresAddress, temporary_postgres
-from app.main import create_app
-from app.services import clinics
-from app.settings import Settings
+from app.embedded_postgres import PostgresAddress
 from tests.api.test_releases import approve, ask, download, send, treat
 from tests.conftest import Api
 from tests.process.service import ROOT, plain_environment
@@ -27,14 +21,6 @@ from tests.process.service import ROOT, plain_environment
 pytestmark = pytest.mark.anyio
 
 PEOPLE = 12
-
-
-@pytest.fixture(scope="module")
-def own_address() -> Iterator[PostgresAddress]:
-    """A Postgres of its own: workers of other tests would build it, too."""
-    with temporary_postgres() as server:
-        migrate.upgrade(server.address.owner_url)
-        yield server.address
 
 
 @contextmanager
@@ -50,25 +36,6 @@ def worker(address: PostgresAddress, said: Path) -> "Iterator[subprocess.Popen[b
     finally:
         process.kill()
         process.wait()
-
-
-@pytest.fixture
-async def callers(own_address: PostgresAddress, tmp_path: Path) -> AsyncIterator[tuple[Api, Api, Database]]:
-    """An administrator, a researcher, and the database."""
-    settings = Settings(data_dir=tmp_path, rate_per_token=0, rate_per_address=0)
-    app = create_app(settings, own_address.runtime_url)
-    async with app.router.lifespan_context(app):
-        database: Database = app.state.database
-        clinic = await clinics.record_clinic(database, "Test clinic", "UTC")
-        made = []
-        for role in (Role.ADMIN, Role.RESEARCHER):
-            _, token = await clinics.record_token(database, clinic.clinic_id, role)
-            headers = {"Authorization": f"Bearer {token}"}
-            http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test", headers=headers)
-            made.append(Api(http, clinic.clinic_id))
-        yield made[0], made[1], database
-        for api in made:
-            await api.http.aclose()
 
 
 async def until_status(api: Api, release: dict[str, Any], status: str) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Shapes and rows that the tests of this folder share. Nobody in them is real."""
 
 from datetime import date
+from typing import Any
 
-from app.privacy.columns import Tier
+from app.privacy.columns import Tier, columns_of
 from app.release_files.model import Column, Row, TableShape
-from app.release_files.package import ReleaseFacts
 from app.release_files.shapes import persons, scores
 from app.scoring.registry import get_instrument
 
@@ -12,9 +12,9 @@ PHQ_9 = get_instrument("phq-9@1")
 PCL_5 = get_instrument("pcl-5-week@1")
 INSTRUMENTS = (PHQ_9, PCL_5)
 KEYS = tuple(instrument.key for instrument in INSTRUMENTS)
-PERSONS = persons(Tier.SAFE_HARBOR)
-SCORES = scores(Tier.SAFE_HARBOR, KEYS)
-FULL = scores(Tier.LIMITED_DATA_SET, KEYS, asked=["day", "responses"])
+PERSONS = persons(columns_of("patients", Tier.SAFE_HARBOR))
+SCORES = scores(columns_of("assessments", Tier.SAFE_HARBOR), KEYS)
+FULL = scores(columns_of("assessments", Tier.LIMITED_DATA_SET, asked=["day", "responses"]), KEYS)
 
 EVERY_KIND = TableShape(
     "kinds",
@@ -37,30 +37,23 @@ EVERY_ROW: list[Row] = [
     ("0b", None, 2**53 + 1, 10.125, True, date(9999, 1, 1), None),
 ]
 
-RELEASE = ReleaseFacts(
-    id="7f3c",
-    title="Two questionnaires over twelve weeks",
-    made_on=date(2026, 3, 2),
-    tier=Tier.SAFE_HARBOR,
-    purpose="does it last",
-    agreement=None,
-    software_version="0.1.0",
-    rules_version="1",
-    instruments=KEYS,
-    people_in=4,
-    people_out=3,
-    rows_in=7,
-    rows_out=5,
-    k=3,
-    l=2,
-    t=0.25,
-    highest_risk=1 / 3,
-    mean_risk=1 / 3,
-    levels={"age": 1},
-    loss_rate=0.2,
-    suppressed={"people": 1},
-    uniqueness={"by_weeks": 1.0},
-)
+RELEASE: dict[str, Any] = {
+    "release": "7f3c",
+    "request": {"purpose": "does it last", "tier": "safe_harbor"},
+    "instruments": list(KEYS),
+    "known_at": "2026-03-02T09:00:00+00:00",
+    "persons_out": 3,
+    "k": 3,
+    "l": 2,
+    "t": 0.25,
+    "unique_by_weeks": {"alone_rate": 1.0, "small_rate": 1.0},
+    "unique_by_two_totals": {"alone_rate": 2 / 3, "small_rate": 1.0},
+    "columns": [
+        {"table": one.table, "name": one.name}
+        for table in ("patients", "assessments")
+        for one in columns_of(table, Tier.SAFE_HARBOR)
+    ],
+}
 
 
 def persons_rows() -> list[Row]:

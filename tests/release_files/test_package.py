@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -14,21 +13,28 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from app.privacy.columns import Tier
+from app.privacy.columns import Tier, columns_of
 from app.release_files.cells import FORMULA_STARTS
 from app.release_files.dictionary import (
+    REDCAP,
     REDCAP_HEADS,
     dictionary_csv,
     dictionary_markdown,
+    documents,
     instruments_json,
     redcap_dictionary_csv,
 )
 from app.release_files.model import FileFacts
+from app.release_files.odds import odds
 from app.release_files.package import MANIFEST, NOTICE, datapackage, document, manifest, release_faults
+from app.release_files.shapes import scores
+from app.release_files.wide import scores_wide
 from app.release_files.writers import write_table
 from app.scoring.registry import all_instruments
-from tests.release_files.madeup import EVERY_KIND, EVERY_ROW, FULL, PERSONS, PHQ_9, RELEASE, SCORES
+from tests.release_files.madeup import EVERY_KIND, EVERY_ROW, FULL, INSTRUMENTS, PERSONS, PHQ_9, RELEASE, SCORES
 
+EVERY = all_instruments()
+EVERY_KEY = [instrument.key for instrument in EVERY]
 DESCRIPTIONS = {"datapackage.json", MANIFEST}  # of the release, not in it
 
 
@@ -112,7 +118,7 @@ def test_the_manifest_vouches_for_every_file(release: Path) -> None:
     assert {file["name"] for file in told["files"]} == {path.name for path in release.iterdir()} - {MANIFEST}
     assert {file["name"]: file["rows"] for file in told["files"]}["scores.parquet"] == 5
     assert told["notice"] == NOTICE
-    assert (told["k"], told["l"], told["t"], told["tier"], told["made_on"]) == (3, 2, 0.25, "safe_harbor", "2026-03-02")
+    assert RELEASE.items() <= told.items()
     assert text.endswith('"complete": true\n}\n')
     assert release_faults(release) == ()
 
@@ -121,7 +127,7 @@ def test_the_manifest_is_the_same_for_the_same_release() -> None:
     """In whatever order files were written."""
     files = [FileFacts("a.csv", 1, "00", 1), FileFacts("b.csv", 2, "01", 2)]
     assert document(manifest(RELEASE, files)) == document(manifest(RELEASE, files[::-1]))
-    assert document(manifest(replace(RELEASE, k=4), files)) != document(manifest(RELEASE, files))
+    assert document(manifest(RELEASE | {"k": 4}, files)) != document(manifest(RELEASE, files))
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.ndjson", "persons.parquet", "datapackage.json", MANIFEST])
@@ -147,9 +153,50 @@ def test_missing_changed_and_foreign_files_are_found(release: Path, tmp_path_fac
     outside = manifest(RELEASE, [FileFacts("../outside.csv", 0, "00", 0)])
     (copy / MANIFEST).write_bytes(document(outside))
     assert release_faults(copy) == ("a file of the manifest lies outside of the release",)
-    for half_done in (json.dumps({**outside, "complete": False}), "{}", "[]"):
-        (copy / MANIFEST).write_text(half_done)
-        assert len(release_faults(copy)) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "fault"),
+    [
+        ({"complete": False, "files": [{"name": "a", "sha256": "0"}]}, "does not say that the release is complete"),
+        ({}, "does not say that the release is complete"),
+        ([], "does not say that the release is complete"),
+        ({"complete": True}, "names no files"),
+        ({"complete": True, "files": []}, "names no files"),
+        ({"complete": True, "files": {"name": "a"}}, "names no files"),
+        ({"complete": True, "files": [{"name": "a"}]}, "entry without"),
+        ({"complete": True, "files": ["a"]}, "entry without"),
+        ({"complete": True, "files": [{"name": 7, "sha256": "0"}]}, "entry without"),
+        ({"complete": True, "files": [{"name": "a\0b", "sha256": "0"}]}, "is missing"),
+    ],
+)
+def test_a_manifest_of_something_else_is_told_as_such(tmp_path: Path, told: object, fault: str) -> None:
+    """In one sentence, whatever the file holds."""
+    (tmp_path / MANIFEST).write_text(json.dumps(told))
+    (found,) = release_faults(tmp_path)
+    assert fault in found
+
+
+def test_odds_are_told_in_sentences() -> None:
+    """Of what is in the files, and of nothing else, by the time that they tell."""
+    totals, weeks, bands = odds(RELEASE)
+    assert "two totals of a person, those that tell most, each with its week" in totals
+    assert totals.endswith("finds 66.7 % of the 3 people in here alone, and 100 % among fewer than 11.")
+    assert weeks.endswith("no answer, finds 100 % alone, and 100 % among fewer than 11.")
+    assert bands.endswith("each looks like 2 others or more: a guess is right once in 3 times at most.")
+    columns = [{"table": "assessments", "name": name} for name in ("patient", "total")]
+    (timeless,) = odds(RELEASE | {"columns": columns})
+    assert "those that tell most, finds 66.7 %" in timeless
+    columns += [{"table": "assessments", "name": name} for name in ("week", "taken_on", "responses", "mode")]
+    columns += [{"table": "treatment_sessions", "name": "week"}]
+    totals, days, sessions, more = odds(
+        RELEASE | {"columns": columns, "unique_by_sessions": RELEASE["unique_by_weeks"]}
+    )
+    assert "each with its day" in totals
+    assert days.startswith("Somebody who knows the day of every form")
+    assert sessions.startswith("Somebody who knows the week of every session")
+    assert "also tell answers to single items and who filled each form." in more
+    assert odds(RELEASE | {"columns": columns[:1]}) == []
 
 
 # --- Dictionaries -----------------------------------------------------------------------------------------------------
@@ -171,24 +218,36 @@ def test_dictionaries_tell_every_column_once() -> None:
     assert "| validity | category |  | valid; prorated; incomplete | what the total is worth | as scored |\n" in page
 
 
-def test_redcap_takes_the_instruments() -> None:
-    """Eighteen columns, names of 26 letters at most, choices as REDCap writes them."""
-    head, person, *fields = lines_of(redcap_dictionary_csv(all_instruments()))
+def test_redcap_takes_the_wide_table() -> None:
+    """A field for each of its columns, in their order; eighteen columns, names of 26 letters at most."""
+    wide = scores_wide(scores(columns_of("assessments", Tier.EXPERT, ["day", "responses"]), EVERY_KEY), EVERY)
+    head, *fields = lines_of(redcap_dictionary_csv(wide, EVERY))
     assert (tuple(head), len(head)) == (REDCAP_HEADS, 18)
-    assert person[0] == "patient"
-    assert all(len(field) == 18 for field in fields)
-    names = [field[0] for field in fields]
-    assert len(set(names)) == len(names) == sum(len(each.items) + 1 for each in all_instruments())
-    assert all(len(name) <= 26 and name == name.lower() for name in names)
-    first = fields[names.index("phq_9_v1_item_1")]
-    assert first[1:6] == [
-        "phq_9_v1",
+    assert tuple(field[0] for field in fields) == wide.names
+    assert all(len(field) == 18 and len(field[0]) <= 26 and field[0].islower() for field in fields)
+    assert {field[1] for field in fields} == {"check_in"}
+    by_name = {field[0]: field for field in fields}
+    assert by_name["patient"][3:8] == ["text", "as in patients", "", "", ""]
+    assert (by_name["week"][3], by_name["week"][7]) == ("text", "integer")
+    assert by_name["phq_9_v1_item_1"][2:8] == [
         PHQ_9.instruction,
         "radio",
         PHQ_9.items[0].text,
         "0, Not at all | 1, Several days | 2, More than half the days | 3, Nearly every day",
+        "",
+        "",
     ]
-    assert fields[names.index("phq_9_v1_total")][7:10] == ["number", "0", "27"]
+    assert by_name["phq_9_v1_total"][7:10] == ["number", "0", "27"]
+    validity = by_name["phq_9_v1_validity"]
+    assert (validity[3], validity[5]) == ("radio", "valid, valid | prorated, prorated | incomplete, incomplete")
+
+
+def test_redcap_is_told_of_nothing_that_the_release_has_not() -> None:
+    """No items where there are no answers; without a wide table no dictionary of it."""
+    fields = lines_of(redcap_dictionary_csv(scores_wide(SCORES, INSTRUMENTS), INSTRUMENTS))[1:]
+    assert [field[0] for field in fields if "item" in field[0]] == []
+    assert REDCAP not in documents([PERSONS, SCORES], INSTRUMENTS)
+    assert REDCAP in documents([scores_wide(SCORES, INSTRUMENTS)], INSTRUMENTS)
 
 
 def test_no_wording_of_an_instrument_is_changed_by_the_rule_on_formulas() -> None:
@@ -215,4 +274,3 @@ def test_only_what_is_linked_is_declared_as_linked() -> None:
     assert "foreignKeys" not in table["schema"]
     assert {field["name"]: field["type"] for field in table["schema"]["fields"]}["taken_on"] == "date"
     assert "schema" not in page
-    assert RELEASE.tier is Tier.SAFE_HARBOR

@@ -4,14 +4,12 @@ import io
 import re
 from collections import Counter
 from datetime import date
+from itertools import count
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app.privacy import columns as privacy
 from app.privacy.columns import COLUMNS, NotAllowedError, Role, Tier, columns_of
-from app.release_files.courses import WholeCourses
 from app.release_files.exchange import cdisc_qs, cdisc_rows, omop_observation, omop_rows, qs_test_code
 from app.release_files.model import ReleaseFileError, Row, TableShape, Value
 from app.release_files.shapes import persons, scores, sessions
@@ -25,7 +23,12 @@ ASKED = ("day", "responses")
 
 
 def shapes_of(tier: Tier, asked: tuple[str, ...] = ()) -> list[TableShape]:
-    return [persons(tier, asked), scores(tier, KEYS, asked), sessions(tier, asked)]
+    sessions_ = sessions(columns_of("treatment_sessions", tier))
+    return [persons(columns_of("patients", tier)), scores_of(tier, asked), sessions_]
+
+
+def scores_of(tier: Tier, asked: tuple[str, ...] = ()) -> TableShape:
+    return scores(columns_of("assessments", tier, asked), KEYS)
 
 
 def named(shape: TableShape, row: Row) -> dict[str, Value]:
@@ -53,17 +56,11 @@ def test_tables_have_what_the_tier_allows_and_nothing_else(tier: Tier, asked: tu
 def test_a_new_column_is_absent_until_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here by declaring one; it then is in the derived table too, and only in the tier it was declared for."""
     new = privacy.Column("assessments", "mode", "string", Role.COURSE, "how", "as stored", frozenset({Tier.EXPERT}))
-    assert "mode" not in scores(Tier.EXPERT, KEYS).names
+    assert "mode" not in scores_of(Tier.EXPERT).names
     monkeypatch.setattr(privacy, "COLUMNS", (*COLUMNS, new))
-    assert scores(Tier.EXPERT, KEYS).names[-1] == "mode"
-    assert "phq_9_v1_mode" in scores_wide(scores(Tier.EXPERT, KEYS), INSTRUMENTS).names
-    assert "mode" not in scores(Tier.SAFE_HARBOR, KEYS).names
-
-
-def test_what_no_table_has_is_refused() -> None:
-    """However it is called."""
-    with pytest.raises(NotAllowedError, match="email"):
-        persons(Tier.EXPERT, ["email"])
+    assert scores_of(Tier.EXPERT).names[-1] == "mode"
+    assert "phq_9_v1_mode" in scores_wide(scores_of(Tier.EXPERT), INSTRUMENTS).names
+    assert "mode" not in scores_of(Tier.SAFE_HARBOR).names
 
 
 @pytest.mark.parametrize("derive", [omop_observation, cdisc_qs, lambda shape: scores_wide(shape, INSTRUMENTS)])
@@ -71,9 +68,18 @@ def test_what_no_table_has_is_refused() -> None:
 def test_derived_tables_have_no_date_that_the_tier_lacks(derive: object, tier: Tier) -> None:
     """And no day."""
     assert callable(derive)
-    kinds = Counter(column.kind for column in derive(scores(tier, KEYS)).columns)
+    kinds = Counter(column.kind for column in derive(scores_of(tier)).columns)
     assert (kinds["date"] > 0) == (tier is Tier.LIMITED_DATA_SET)
-    assert not {"day", "QSDY"} & set(derive(scores(tier, KEYS)).names)
+    assert not {"day", "QSDY"} & set(derive(scores_of(tier)).names)
+
+
+def test_what_a_standard_wants_and_the_release_lacks_is_told() -> None:
+    """In the description of the table, which is in both dictionaries."""
+    assert omop_observation(SCORES).description.endswith(
+        " Not in this release: observation_date, day, answers to single items."
+    )
+    assert cdisc_qs(SCORES).description.endswith(" Not in this release: QSDTC, QSDY, answers to single items.")
+    assert "Not in this release" not in omop_observation(FULL).description + cdisc_qs(FULL).description
 
 
 def test_derived_rows_are_made_of_their_tables_alone() -> None:
@@ -113,10 +119,28 @@ def reversed_weeks(rows: list[Row]) -> list[Row]:
     return [row for name in ("0a", "0b", "f0") for row in reversed(rows) if row[0] == name]
 
 
-def test_of_two_forms_in_a_week_the_last_stands_and_both_are_counted() -> None:
-    """Nothing is averaged."""
-    rows: list[Row] = [("0a", 2, "phq-9@1", 12, "valid"), ("0a", 2, "phq-9@1", 9, "valid")]
-    assert list(wide_rows(SCORES, INSTRUMENTS[:1], rows)) == [("0a", 2, 2, 9, "valid")]
+def test_of_two_forms_in_a_week_one_is_drawn_and_both_are_counted() -> None:
+    """Nothing is averaged, and neither the lower nor the higher is preferred: half of the people show each."""
+    rows: list[Row] = [(f"{person:04x}", 2, "phq-9@1", total, "valid") for person in range(400) for total in (9, 12)]
+    told = list(wide_rows(SCORES, INSTRUMENTS[:1], rows))
+    assert {row[2] for row in told} == {2}
+    totals = Counter(row[3] for row in told)
+    assert sum(totals.values()) == 400
+    assert min(totals[9], totals[12]) > 150
+    assert told == list(wide_rows(SCORES, INSTRUMENTS[:1], rows))
+
+
+def test_a_form_with_a_total_is_drawn_before_one_without() -> None:
+    """Somebody sent half a form, and then the whole."""
+    rows: list[Row] = [
+        row
+        for person in range(20)
+        for row in (
+            (f"{person:02x}", 2, "phq-9@1", 9, "valid"),
+            (f"{person:02x}", 2, "phq-9@1", None, "incomplete"),
+        )
+    ]
+    assert {row[2:] for row in wide_rows(SCORES, INSTRUMENTS[:1], rows)} == {(2, 9, "valid")}
 
 
 def test_answers_are_columns_where_the_release_has_them() -> None:
@@ -127,19 +151,6 @@ def test_answers_are_columns_where_the_release_has_them() -> None:
     row = named(shape, next(wide_rows(FULL, INSTRUMENTS[:1], full_rows()[1:2])))
     assert [row[column.name] for column in items] == [2, None, 3, 2, 0, 1, 1, 0, 0, None]
     assert (row["day"], row["taken_on"]) == (2, date(2026, 3, 4))
-
-
-@given(st.lists(st.tuples(st.sampled_from(["0a", "0b", "f0"]), st.integers(0, 3))), st.integers(1, 5))
-def test_courses_are_whole_however_rows_arrive(course: list[tuple[str, int]], size: int) -> None:
-    """A person cut in two would have two rows for one week, and two findings of one number."""
-    rows: list[Row] = [(who, week, "phq-9@1", 9, "valid") for who, week in sorted(course)]
-    courses, parts = WholeCourses(SCORES), [rows[start : start + size] for start in range(0, len(rows), size)]
-    told = [courses.take(part) for part in parts] + [courses.rest(), courses.rest()]
-    assert [row for part in told for row in part] == rows
-    owners = [{row[0] for row in part} for part in told]
-    assert sum(map(len, owners)) == len({who for who, _ in course})
-    pieces = [row for part in told for row in wide_rows(SCORES, INSTRUMENTS, part)]
-    assert pieces == list(wide_rows(SCORES, INSTRUMENTS, rows))
 
 
 def test_more_answers_than_items_are_a_mistake() -> None:
@@ -162,7 +173,7 @@ def test_omop_rows_carry_source_codes_and_belong_to_their_total() -> None:
     assert (first["observation_source_value"], first["value_as_number"]) == ("44250-9", 2)
     assert (first["value_source_value"], first["observation_event_id"]) == ("LA6570-1", 1)
     assert {row["observation_concept_id"] for row in rows} == {0}
-    on = omop_rows(FULL, INSTRUMENTS, full_rows()[1:], after=11)
+    on = omop_rows(FULL, INSTRUMENTS, full_rows()[1:], numbers=count(12))
     assert list(on) == [tuple(row.values()) for row in rows[11:]], "a batch goes on where the last one ended"
     second = [row for row in rows if row["observation_event_id"] == 12]
     assert len(second) == 1 + 8, "an item that was left out is no observation"

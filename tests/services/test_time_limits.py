@@ -14,7 +14,7 @@ from app.tables import Clinic
 
 pytestmark = pytest.mark.anyio
 
-SLOW = "SELECT pg_sleep(5)"
+SLOW = "SELECT pg_sleep(60)"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def test_a_slow_statement_is_ended(hurried: Database, clinic: Clinic) -> N
     with pytest.raises(UnavailableError):
         async with hurried.session(clinic.clinic_id) as session:
             await (await session.connection()).execute(text(SLOW))
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""What the uniqueness in a manifest means, in sentences: whoever opens it is told what an attacker would find."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+_TIMES: Final = {"taken_on": "day", "started_on": "day", "day": "day", "week": "week"}  # the finest first
+_MORE: Final = {
+    "responses": "answers to single items",
+    "subscales": "sums of some items",
+    "severity": "bands of totals",
+    "mode": "who filled each form",
+    "hours_since_dose": "hours since the dose",
+    "since_dose": "days since the dose",
+    "dose_number": "numbers of doses",
+}
+
+
+def odds(told: Mapping[str, Any]) -> list[str]:
+    """Of the release with this manifest."""
+    return list(_sentences(told))
+
+
+def _sentences(told: Mapping[str, Any]) -> Iterator[str]:
+    forms, sessions, persons = (
+        {column["name"] for column in told["columns"] if column["table"] == table}
+        for table in ("assessments", "treatment_sessions", "patients")
+    )
+    if "total" in forms:
+        when = f", each with its {_time(forms)}" if _time(forms) else ""
+        found = _shares(told["unique_by_two_totals"], f"of the {told['persons_out']} people in here ")
+        yield f"Somebody who knows two totals of a person, those that tell most{when}, finds {found}."
+    if _time(forms):
+        found = _shares(told["unique_by_weeks"])
+        yield f"Somebody who knows the {_time(forms)} of every form of a person, and no answer, finds {found}."
+    if _time(sessions):
+        found = _shares(told["unique_by_sessions"])
+        yield f"Somebody who knows the {_time(sessions)} of every session of a person finds {found}."
+    if persons:
+        k = told["k"]
+        yield f"By `persons` alone each looks like {k - 1} others or more: a guess is right once in {k} times at most."
+    if more := _listed([words for name, words in _MORE.items() if name in forms]):
+        yield f"These files also tell {more}. The figures above do not count that: who knows of it finds more."
+
+
+def _time(columns: Collection[str]) -> str | None:
+    return next((unit for name, unit in _TIMES.items() if name in columns), None)
+
+
+def _shares(found: Mapping[str, float], whom: str = "") -> str:
+    return f"{100 * found['alone_rate']:.3g} % {whom}alone, and {100 * found['small_rate']:.3g} % among fewer than 11"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
