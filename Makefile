@@ -97,7 +97,9 @@ TRUST_TESTS := $(addprefix tests/,test_auth.py test_deps.py test_strict_json.py 
   security/test_faults.py)
 
 coverage: setup-dev ## Name each line and branch of the modules that trust rests on that no test runs
-	@$(PY) -m coverage run -m pytest --quiet $(TRUST_TESTS) $(ARGS)
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest --quiet $(ON_ALL_CORES) $(TRUST_TESTS) $(ARGS)
+	@$(PY) -m coverage combine --quiet
 	@$(PY) -m coverage report
 
 soak: setup-dev ## Crashes under a long load, every fault at every call to Postgres; minutes, not seconds

@@ -57,7 +57,16 @@ def work(
             if keys is not None:
                 await stack.enter_async_context(keys)
             keeper = None if erasure_ledger is None else LedgerKeeper(database, erasure_ledger)
-            worker = Worker(database, client, rederive, Sealer(database), stop, ledger=keeper, issuer=keys)
+            worker = Worker(
+                database,
+                client,
+                rederive,
+                Sealer(database),
+                stop,
+                ledger=keeper,
+                issuer=keys,
+                keep_days=settings.keep_notifications_days,
+            )
             await (worker.run_once() if once else worker.run(interval_seconds))
 
     with database_addresses(settings) as found, database_told_plainly():

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy import event
@@ -19,7 +19,7 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, SessionTransaction
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import metrics
@@ -29,6 +29,7 @@ from app.errors import InvalidError, NotFoundError, UnavailableError
 from app.settings import Settings
 
 RUNTIME_ROLE: Final = "tidemark_runtime"
+CONNECT_SECONDS: Final = 5.0
 
 # Of which patient a transaction sees rows, where no single one is meant. They are UUIDs, which no patient has, so that
 # a policy that knows of neither shows nothing.
@@ -136,15 +137,9 @@ class Database:
             return [row["clinic_id"] for row in await connection.fetch("SELECT clinic_id FROM clinic ORDER BY 1")]
 
     async def fetch_alone(self, statement: str, *values: Any) -> list[asyncpg.Record]:
-        """A single statement that is its own transaction and binds its clinic itself: one round trip.
-
-        Behind a pooler it needs more: there the driver's two messages would reach two servers.
-        """
+        """A single statement that is its own transaction and binds its clinic itself: one round trip."""
         async with self._bare_connection() as connection:
-            if self._settings.database_pooler == "none":
-                return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
-            async with connection.transaction():
-                return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # same
+            return await connection.fetch(statement, *values)  # type: ignore[no-any-return]  # asyncpg is untyped
 
     async def schema_revision(self) -> str | None:
         """The migration the database stands at, None before the first. Raises UnavailableError."""
@@ -237,11 +232,7 @@ def _engine(url: str, settings: Settings) -> AsyncEngine:
     options |= {"pool_timeout": settings.pool_wait_seconds, "poolclass": _MeteredPool}
     connect = _connect_options(settings)
     if settings.database_pooler == "transaction":
-        options = {"poolclass": NullPool}
-        connect |= {
-            "prepared_statement_cache_size": 0,
-            "prepared_statement_name_func": lambda: f"__asyncpg_{uuid4()}__",
-        }
+        connect |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": _no_name}
     asyncpg_url = make_url(url).set(drivername="postgresql+asyncpg")
     engine = create_async_engine(asyncpg_url, connect_args=connect, hide_parameters=True, **options)
     event.listen(engine.sync_engine, "handle_error", _renew_if_never_begun)
@@ -258,12 +249,20 @@ def _renew_if_never_begun(error: ExceptionContext) -> None:
         pooled.invalidate(soft=True)
 
 
+def _no_name() -> str:
+    """Each statement takes the place of the one before, and none has to be closed.
+
+    A name would stay on the pooler's server for good: when the driver wants to be rid of it, it talks to another.
+    """
+    return ""
+
+
 def _connect_options(settings: Settings) -> dict[str, Any]:
     """Behind a transaction pooler nothing may stick to a connection: no session settings, no cached statements."""
     if settings.database_pooler == "transaction":
-        return {"statement_cache_size": 0}
+        return {"timeout": CONNECT_SECONDS, "statement_cache_size": 0}
     return {
-        "timeout": 5,
+        "timeout": CONNECT_SECONDS,
         "server_settings": {
             "application_name": "tidemark",
             "role": RUNTIME_ROLE,

@@ -18,6 +18,7 @@ from app.issuer_client import IssuerClient
 from app.logs import trouble
 from app.services.audit_chain import Sealer
 from app.services.deliveries import Claim, Outcome, claim_next, record_outcome
+from app.services.outbox import forget_old
 from app.services.release_builds import build_next
 from app.services.releases import end_releases
 from app.services.reminders import Rederive, find_patients_with_misses, remind, settle_misses
@@ -44,6 +45,7 @@ class Worker:
     stop: asyncio.Event
     ledger: LedgerKeeper | None = None  # none: erasures are kept in the database alone
     issuer: IssuerClient | None = None
+    keep_days: int | None = None  # of what was told; none: for ever
     builds: dict[UUID, asyncio.Task[int]] = field(default_factory=dict)  # of releases, one of each clinic
 
     async def run(self, interval_seconds: float) -> None:
@@ -101,7 +103,15 @@ class _Turn:
     async def take(self) -> int:
         done = [
             await _tried(part)
-            for part in (self._seal, self._keep_ledger, self._keep_up, self._remind, self._sweep, self._end)
+            for part in (
+                self._seal,
+                self._keep_ledger,
+                self._keep_up,
+                self._remind,
+                self._sweep,
+                self._end,
+                self._forget,
+            )
         ]
         self._build()
         return sum(done) + await self._deliver()
@@ -121,6 +131,10 @@ class _Turn:
 
     async def _end(self) -> int:
         return await end_releases(self._worker.database, self._clinic_id)
+
+    async def _forget(self) -> int:
+        days = self._worker.keep_days
+        return 0 if days is None else await forget_old(self._worker.database, self._clinic_id, days)
 
     def _build(self) -> None:
         """Beside the rounds: it may take minutes, and nobody's reminder shall wait for it."""

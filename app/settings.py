@@ -93,6 +93,13 @@ class Settings(BaseSettings):
     webhook_ca_file: Path | None = Field(
         default=None, description="Certificates (PEM) that webhooks trust beside those of the system."
     )
+    keep_notifications_days: int = Field(
+        default=90,
+        ge=30,
+        le=36_500,
+        description="How long is kept what was told to webhooks, and how it arrived. What still waits stays, and so "
+        "does the trail.",
+    )
     public_url: str | None = Field(
         default=None,
         description="Where people reach the service, `https://checkin.clinic.example`: check-in links begin with it. "

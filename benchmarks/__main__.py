@@ -13,7 +13,7 @@ from app.crypto import new_master_key
 from app.embedded_postgres import temporary_postgres
 from app.postgres_binaries import wheel_bin_dir
 from app.settings import Settings
-from benchmarks import batch, caseload, checkins, trajectories
+from benchmarks import batch, caseload, checkins, release, trajectories
 from benchmarks.stage import prepare
 
 BENCHMARKS: Final[dict[str, Callable[..., object]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: Final[dict[str, Callable[..., object]]] = {
     "batch": batch.run,
     "trajectories": trajectories.run,
     "caseload": caseload.run,
+    "release": release.run,
 }
 WARM_UP_SECONDS: Final = 1.0
 WIDTH: Final = 120  # columns; narrower, the tables lose their figures

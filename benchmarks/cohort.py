@@ -70,8 +70,9 @@ FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::floa
     AS form (id, patient, instrument, responses, validity, total, at)
 """
 _ADD_RELEASE: Final = """
-INSERT INTO release (clinic_id, id, status, request, requested_at, requested_by, decided_at, decided_by, expires_at)
-VALUES ($1, $2, 'approved', $3, now(), $1, now(), $2, now() + interval '1 day')
+INSERT INTO release (clinic_id, id, status, request, requested_at, requested_by, decided_at, decided_by, expires_at,
+    attempts, persons_read, rows_written)
+VALUES ($1, $2, 'approved', $3, now(), $1, now(), $2, now() + interval '1 day', 0, 0, 0)
 """
 
 
@@ -83,10 +84,10 @@ class Cohort:
     forms: int
 
 
-async def fill(address: PostgresAddress, forms: int) -> Cohort:
+async def fill(address: PostgresAddress, forms: int, people: int | None = None) -> Cohort:
     """A clinic with so many forms, in the order they came; the same whenever it is made, but for ids."""
     database = Database(address.runtime_url, Settings(statement_timeout_ms=300_000))
-    patients = tuple(new_id() for _ in range(max(1, forms // FORMS_OF_A_PERSON)))
+    patients = tuple(new_id() for _ in range(people or max(1, forms // FORMS_OF_A_PERSON)))
     await database.open()
     try:
         clinic = await clinics.record_clinic(database, "Research", "UTC")

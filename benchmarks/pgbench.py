@@ -112,7 +112,7 @@ def run_script(
             *(f"--define={name}={value}" for name, value in constants.items()), address.database,
         ]  # fmt: skip
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ran = subprocess.run(command, env=_environment(address, clinic_id), capture_output=True, text=True, check=False)
+        ran = subprocess.run(command, env=environment(address, clinic_id), capture_output=True, text=True, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if ran.returncode:
             raise RuntimeError(f"pgbench failed: {ran.stderr}")
@@ -145,7 +145,7 @@ def _constants(stage: Stage) -> dict[str, str | int]:
     }
 
 
-def _environment(address: PostgresAddress, clinic_id: UUID | None) -> dict[str, str]:
+def environment(address: PostgresAddress, clinic_id: UUID | None) -> dict[str, str]:
     login = {"PGHOST": address.host, "PGPORT": str(address.port), "PGUSER": address.runtime}
     options = f"-c role={RUNTIME_ROLE} -c jit=off" + ("" if clinic_id is None else f" -c app.clinic_id={clinic_id}")
     return {**os.environ, **login, "PGPASSWORD": address.runtime_password, "PGOPTIONS": options}

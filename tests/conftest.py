@@ -34,8 +34,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A server without durability: tests may lose their data with the machine."""
-    with temporary_postgres() as server:
+    """A server without durability: tests may lose their data with the machine. `TIDEMARK_PG_BIN` chooses which."""
+    with temporary_postgres(bin_dir=Settings().pg_bin) as server:
         yield server
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from app import cli_audit
-from app.cli import cli
+from app.cli import cli, main
 from app.db import Database
 from app.embedded_postgres import EmbeddedPostgres, PostgresAddress
 from app.errors import ConflictError, InvalidError, NotFoundError
@@ -211,17 +211,14 @@ def test_what_is_not_sealed_is_pointed_out(
 
 
 @pytest.mark.parametrize("key", ["", "short", base64.b64encode(bytes(31)).decode(), "A" * 64, "§" * 44, "A" * 43])
-def test_a_weak_key_is_no_key(clinic: str, key: str) -> None:
+def test_a_weak_key_is_no_key(key: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused with the name of the setting and without its value."""
-    told = subprocess.run(
-        [sys.executable, "-m", "app", "audit", "head", "--clinic", clinic],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TIDEMARK_AUDIT_KEY": key},
-    )
-    assert told.returncode == 1
-    assert told.stderr == "tidemark: these settings are not usable: TIDEMARK_AUDIT_KEY\n"
+    monkeypatch.setenv("TIDEMARK_AUDIT_KEY", key)
+    monkeypatch.setattr(sys, "argv", ["tidemark", "audit", "head", "--clinic", str(uuid4())])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 1
+    assert capsys.readouterr().err == "tidemark: these settings are not usable: TIDEMARK_AUDIT_KEY\n"
 
 
 def test_what_cannot_be_compared_is_refused(clinic: str, heads: Path, tmp_path: Path) -> None:

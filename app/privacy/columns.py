@@ -47,6 +47,8 @@ _BY_AGREEMENT: Final = frozenset({Tier.LIMITED_DATA_SET, Tier.EXPERT})
 
 _WHO: Final = "random, new in each release"
 _FROM_FIRST_DOSE: Final = "full weeks of 168 hours since the first dose began"
+_IN_COURSE: Final = "counted from 1 within the course of treatment"
+_BY_CODE: Final = "JSON by code, as the questionnaire declares them"
 
 COLUMNS: Final = (
     Column("patients", "patient", "string", Role.PSEUDONYM, "one person within this release", _WHO, _ALL),
@@ -69,6 +71,27 @@ COLUMNS: Final = (
         "assessments", "day", "integer", Role.COURSE, "day since the first dose", "24 hours each", _BY_AGREEMENT, True
     ),
     Column("assessments", "responses", "string", Role.COURSE, "answers by item", "as stored", _BY_AGREEMENT, True),
+    Column(
+        "assessments", "severity", "string", Role.COURSE, "band of the total", "by the questionnaire's rule", _ALL, True
+    ),
+    Column(
+        "assessments", "mode", "string", Role.COURSE, "who filled it: self, interview, proxy", "as stored", _ALL, True
+    ),
+    Column(
+        "assessments",
+        "dose_number",
+        "integer",
+        Role.COURSE,
+        "of the latest dose before the form",
+        _IN_COURSE,
+        _ALL,
+        True,
+    ),
+    Column("assessments", "since_dose", "string", Role.COURSE, "time since that dose", "band of days", _ALL, True),
+    Column(
+        "assessments", "hours_since_dose", "number", Role.COURSE, "since that dose began", "exact", _BY_AGREEMENT, True
+    ),
+    Column("assessments", "subscales", "string", Role.COURSE, "sums of groups of items", _BY_CODE, _BY_AGREEMENT, True),
     Column("treatment_sessions", "patient", "string", Role.PSEUDONYM, "as in patients", _WHO, _ALL),
     Column("treatment_sessions", "week", "integer", Role.COURSE, "week since the first dose", _FROM_FIRST_DOSE, _ALL),
     Column("treatment_sessions", "kind", "string", Role.COURSE, "preparation, dosing, integration", "as stored", _ALL),

@@ -13,6 +13,10 @@ from app.scoring.timeline import elapsed
 WEEK: Final = timedelta(days=7)  # 7 times 24 hours of elapsed time
 OLDEST_TOLD: Final = 90  # years; ages over 89 are one category, 45 CFR 164.514(b)(2)(i)(C)
 
+_SINCE_DOSE: Final = ((1, "0 days"), (3, "1-2 days"), (7, "3-6 days"), (14, "7-13 days"), (28, "14-27 days"))
+_LONG_SINCE: Final = "28+ days"
+SINCE_DOSE_BANDS: Final = (*(words for _, words in _SINCE_DOSE), _LONG_SINCE)
+
 
 def week_index(start: datetime | None, at: datetime) -> int | None:
     """In which week after the start something happened: 0 for the first seven days, -1 for the seven before.
@@ -90,3 +94,23 @@ def age_band(born_on: date | None, day: date, width: int = 10) -> str | None:
     ('30-39', '90+')
     """
     return band(age_on(born_on, day), width, OLDEST_TOLD)
+
+
+def since_dose_band(hours: float | None) -> str | None:
+    """How long after a dose, in days of 24 hours: finer at first, where most changes, and never to the hour.
+
+    Units and range: hours from 0. Missing data: None before any dose.
+
+    Raises:
+        ValueError: the hours are negative.
+
+    Source: judgement: a day, three days, then the weeks at which check-ins are planned.
+
+    >>> [since_dose_band(hours) for hours in (0, 23.9, 24, 100, 24 * 28, None)]
+    ['0 days', '0 days', '1-2 days', '3-6 days', '28+ days', None]
+    """
+    if hours is None:
+        return None
+    if hours < 0:
+        raise ValueError("a form before a dose has no time since it")
+    return next((words for days, words in _SINCE_DOSE if hours < 24 * days), _LONG_SINCE)

@@ -15,7 +15,7 @@ from app.privacy.classes import group_sizes
 
 CheckIn = tuple[Any, ...]  # which form and when, as far as it is told, such as questionnaire and week; last its total
 
-_CROWDS_BYTES: Final = 4 * 2**20  # of memory for sets of people at once
+_CROWDS_BYTES: Final = 2**20  # of memory for sets of people at once
 _TWICE: Final = "twice"
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache, partial
 from itertools import count, groupby
 from typing import Final
 
@@ -29,9 +30,6 @@ class _Form:
     week: Value
     day: int | None
     taken_on: date | None
-
-    def answered_items(self) -> Iterator[tuple[Item, int | None]]:
-        yield from zip(self.instrument.items, self.answers or (), strict=False)
 
 
 # --- OMOP -------------------------------------------------------------------------------------------------------------
@@ -67,18 +65,20 @@ def omop_rows(
 ) -> Iterator[Row]:
     """A row for each total, then one for each answer of the same form. `numbers` go on from batch to batch."""
     names, numbers = omop_observation(scores).names, numbers or count(1)
+    answer = {
+        each.key: cache(partial(_omop_answer, each)) for each in instruments
+    }  # few different ones: 4 times as fast
     for form in _forms(scores, instruments, rows):
-        total = next(numbers)
-        yield _row(names, {**_omop_form(form, total, total), **_omop_total(form)})
-        for item, value in form.answered_items():
+        total, told = next(numbers), answer[form.instrument.key]
+        same = _omop_form(form, total)
+        yield _row(names, {**same, "observation_id": total, **_omop_total(form)})
+        for place, value in enumerate(form.answers or ()):
             if value is not None:
-                told = _omop_answer(form.instrument, item, value)
-                yield _row(names, {**_omop_form(form, total, next(numbers)), **told})
+                yield _row(names, {**same, "observation_id": next(numbers), **told(place, value)})
 
 
-def _omop_form(form: _Form, total: int, number: int) -> dict[str, Value]:
+def _omop_form(form: _Form, total: int) -> dict[str, Value]:
     return {
-        "observation_id": number,
         "patient": form.patient,
         "observation_concept_id": 0,
         "observation_date": form.taken_on,
@@ -95,7 +95,8 @@ def _omop_total(form: _Form) -> dict[str, Value]:
     return {"value_as_number": form.total, "qualifier_source_value": form.validity, **_omop_code(loinc, code)}
 
 
-def _omop_answer(instrument: Instrument, item: Item, value: int) -> dict[str, Value]:
+def _omop_answer(instrument: Instrument, place: int, value: int) -> dict[str, Value]:
+    item = instrument.items[place]
     answer = _answer(item, value)
     return {
         "value_as_number": value,
@@ -156,10 +157,14 @@ def cdisc_qs(scores: TableShape) -> TableShape:
 def cdisc_rows(scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row], study: str) -> Iterator[Row]:
     """Of each form its answers, what was left out included, then its total. Numbered by person: give whole courses."""
     names = cdisc_qs(scores).names
+    answer = {each.key: cache(partial(_qs_answer, each)) for each in instruments}
     for _, course in groupby(_forms(scores, instruments, rows), key=lambda form: form.patient):
-        findings = ((form, finding) for form in course for finding in _findings(form))
-        for number, (form, finding) in enumerate(findings, 1):
-            yield _row(names, {"STUDYID": study, "QSSEQ": number, **_qs_form(form), **finding})
+        numbers = count(1)
+        for form in course:
+            same, told = {"STUDYID": study, **_qs_form(form)}, answer[form.instrument.key]
+            findings = (told(place, value) for place, value in enumerate(form.answers or ()))
+            for finding in (*findings, _qs_total(form)):
+                yield _row(names, {**same, "QSSEQ": next(numbers), **finding})
 
 
 def qs_test_code(instrument: Instrument, number: int) -> str:
@@ -169,13 +174,15 @@ def qs_test_code(instrument: Instrument, number: int) -> str:
     return f"{stem}{number:02}"
 
 
-def _findings(form: _Form) -> Iterator[dict[str, Value]]:
-    for item, value in form.answered_items():
-        words = None if value is None else _answer(item, value).label
-        yield _finding(form.instrument, item.number, value, words)
+def _qs_answer(instrument: Instrument, place: int, value: int | None) -> dict[str, Value]:
+    item = instrument.items[place]
+    return _finding(instrument, item.number, value, None if value is None else _answer(item, value).label)
+
+
+def _qs_total(form: _Form) -> dict[str, Value]:
     last = len(form.instrument.items) + 1
     total = None if form.total is None else str(form.total)
-    yield {**_finding(form.instrument, last, form.total, total), "QSDRVFL": "Y", "TMVALID": form.validity}
+    return {**_finding(form.instrument, last, form.total, total), "QSDRVFL": "Y", "TMVALID": form.validity}
 
 
 def _finding(instrument: Instrument, number: int, value: Value, words: str | None) -> dict[str, Value]:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from app.privacy import columns as privacy
+from app.privacy.dates import SINCE_DOSE_BANDS
 from app.release_files.model import Column, Kind, TableShape
 from app.scoring.change import ChangeCategory
 from app.scoring.model import Validity
+from app.scoring.registry import get_instrument
 
 _KINDS: Final[Mapping[str, Kind]] = {"string": "text", "integer": "integer", "number": "number", "date": "date"}
 _UNITS: Final[Mapping[str, str]] = {
@@ -18,11 +20,14 @@ _UNITS: Final[Mapping[str, str]] = {
     "total": "points",
     "age": "years",
     "dose_mg": "mg",
+    "hours_since_dose": "hours",
 }
 _CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "validity": tuple(each.value for each in Validity),
     "kind": ("preparation", "dosing", "integration"),
     "category": tuple(each.value for each in ChangeCategory),
+    "mode": ("self", "interview", "proxy"),
+    "since_dose": SINCE_DOSE_BANDS,
 }
 TIME_COLUMNS: Final = ("week", "day", "taken_on")  # when a form was filled, as far as the tier tells it
 
@@ -34,8 +39,9 @@ def persons(columns: Sequence[privacy.Column]) -> TableShape:
 
 def scores(columns: Sequence[privacy.Column], instruments: Sequence[str]) -> TableShape:
     """One row for each form; instruments by key, such as `phq-9@1`. A key would be a lie: two forms share a week."""
-    told = _told(columns, {"instrument": tuple(instruments)})
-    return TableShape("scores", told, (), "One row for each form, ordered by person.")
+    bands = dict.fromkeys(band.code for key in instruments for band in get_instrument(key).bands)
+    words = {"instrument": tuple(instruments), "severity": tuple(bands)}
+    return TableShape("scores", _told(columns, words), (), "One row for each form, ordered by person.")
 
 
 def sessions(columns: Sequence[privacy.Column]) -> TableShape:

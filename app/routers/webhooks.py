@@ -1,6 +1,6 @@
 """Addresses of a clinic's own programs, and what became of each delivery."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -23,6 +23,10 @@ async def _internal_hosts(request: Request) -> frozenset[str]:
     return parse_internal_hosts(request.app.state.settings.webhook_internal_hosts)
 
 
+def _told(made: object) -> dict[str, Any]:
+    return WebhookAnswer.model_validate(made).model_dump()
+
+
 @router.post("", status_code=201, summary="Add a webhook; its secret is shown this once")
 async def create_webhook(
     actor: Writer,
@@ -32,10 +36,11 @@ async def create_webhook(
     key: IdempotencyKeyDep,
     response: Response,
 ) -> WebhookWithSecret:
+    """A replay answers the same webhook without its secret: rotate it."""
     made, replayed = await webhooks.record_webhook(session, actor, body, internal_hosts, key)
     response.headers["Location"] = f"{router.prefix}/{made.id}"
     mark_replayed(response, replayed=replayed)
-    return WebhookWithSecret.model_validate(made)
+    return WebhookWithSecret(**_told(made), secret=None if replayed else made.secret)
 
 
 @router.get("", summary="Webhooks of the clinic, newest first, disabled ones too")
@@ -57,9 +62,10 @@ async def get_webhook(actor: Reader, session: SessionDep, webhook_id: Id) -> Web
 async def rotate_webhook_secret(
     actor: Writer, session: SessionDep, webhook_id: Id, key: IdempotencyKeyDep, response: Response
 ) -> WebhookWithSecret:
+    """A replay answers without the secret: rotate once more, with another key."""
     made, replayed = await webhooks.rotate_secret(session, actor, webhook_id, key)
     mark_replayed(response, replayed=replayed)
-    return WebhookWithSecret.model_validate(made)
+    return WebhookWithSecret(**_told(made), secret=None if replayed else made.secret)
 
 
 @router.post("/{webhook_id}/disablement", summary="Send nothing more to a webhook")

@@ -169,7 +169,7 @@ class ManifestColumn(Answer):
 class Manifest(Answer):
     """What the files are, what was done to the data, and what that leaves.
 
-    `manifest.json` says the same under the same names, with the release's `request`, and not of itself.
+    `manifest.json` says the same under the same names, with the release's `id` and `request`, and not of itself.
     """
 
     words: str

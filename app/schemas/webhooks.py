@@ -50,11 +50,13 @@ class WebhookAnswer(Answer):
 
 
 class WebhookWithSecret(WebhookAnswer):
-    """Shown to whoever made the webhook or its secret, and to nobody later."""
+    """Shown once, to whoever made the webhook or its secret."""
 
     model_config = ConfigDict(json_schema_extra={"example": _ANSWER | {"secret": _SECRET}})
 
-    secret: str = Field(description="`whsec_` and the Base64 of the key every delivery is signed with")
+    secret: str | None = Field(
+        description="`whsec_` and the Base64 of the key every delivery is signed with; null on a replay"
+    )
 
 
 class DeliveryAnswer(Answer):

@@ -85,6 +85,31 @@ def standing(
     )
 
 
+def latest_category(
+    instrument: Instrument, points: Sequence[Point], baseline: Baseline | NoBaseline
+) -> ChangeCategory | None:
+    """The category that `standing` would say, where nothing else is wanted of it.
+
+    Units and range: points of the scale, as in `standing`. Missing data: None without a form with a total after the
+    baseline, and without a baseline.
+
+    Raises:
+        ValueError: a total is not a finite number, or a time has no offset.
+
+    Source: as `standing`.
+
+    >>> from datetime import UTC
+    >>> from app.scoring.model import Validity
+    >>> from app.scoring.registry import get_instrument
+    >>> from app.scoring.treatment import BaselineRule
+    >>> forms = [Point(str(day), datetime(2026, 3, day, tzinfo=UTC), total, Validity.VALID)
+    ...          for day, total in ((1, 19), (23, 8))]
+    >>> latest_category(get_instrument("phq-9"), forms, Baseline(forms[0], BaselineRule.FIRST)).value
+    'recovered'
+    """
+    return _since_baseline(instrument, in_time_order(points), baseline)[1]
+
+
 def _since_last(instrument: Instrument, ordered: InTimeOrder) -> int | float | None:
     before = next((point.total for point in ordered[-2::-1] if point.total is not None), None)
     return _change(instrument, before, ordered[-1].total).points

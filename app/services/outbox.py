@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import asyncpg
 
+from app.db import Database
 from app.ids import new_id
 from app.services.notification_kinds import NotificationKind
+
+FORGET_AT_ONCE: Final = 500  # so that no transaction is long
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +56,14 @@ async def notify(connection: asyncpg.Connection, clinic_id: UUID, notifications:
         [one.resource_id for one in notifications],
         [one.at for one in notifications],
     )
+
+
+async def forget_old(database: Database, clinic_id: UUID, keep_days: int) -> int:
+    """Some of what was told so long ago, with its deliveries, unless one still waits. Returns how many.
+
+    Which of them, the function in the database decides; the trail is another thing and stays.
+    """
+    before = datetime.now(UTC) - timedelta(days=keep_days)
+    async with database.connection(clinic_id) as connection:
+        found = await connection.fetchval("SELECT forget_notifications($1, $2)", before, FORGET_AT_ONCE)
+    return int(found)

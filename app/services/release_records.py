@@ -19,7 +19,7 @@ from app.privacy.ladders import Value
 from app.schemas.releases import ReleaseCreate
 from app.scoring.episode import Episode, episode_at, stretch
 from app.scoring.model import Instrument, Point, Validity
-from app.scoring.standing import standing
+from app.scoring.standing import latest_category
 from app.scoring.treatment import Dose, usual_baseline
 from app.services.data_keys import find_keys
 from app.services.histories import History, find_histories
@@ -77,11 +77,13 @@ LATERAL (
 ORDER BY one.id, form.taken_at, form.id
 """
 _KEYS: Final = f"""
-SELECT instrument || '@' || number FROM unnest($4::text[], $5::smallint[]) AS wanted (instrument, number)
-WHERE EXISTS (
+SELECT wanted.instrument || '@' || number FROM unnest($4::text[], $5::smallint[]) AS wanted (instrument, number),
+LATERAL (
   SELECT FROM assessment form
   WHERE form.clinic_id = $1 AND form.patient_id = ANY($3::uuid[]) AND form.instrument = wanted.instrument
-    AND form.instrument_version = wanted.number AND {COUNTED})
+    AND form.instrument_version = wanted.number AND {COUNTED}
+  LIMIT 1
+) form
 """
 _LONG_AGO, _FAR_OFF = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
@@ -237,5 +239,5 @@ def _points(rows: Iterable[asyncpg.Record]) -> list[Point]:
 
 
 def _category(instrument: Instrument, points: Sequence[Point], doses: Sequence[Dose]) -> str | None:
-    found = standing(instrument, points, doses, usual_baseline(points, doses))
-    return None if found is None or found.category is None else found.category.value
+    found = latest_category(instrument, points, usual_baseline(points, doses))
+    return None if found is None else found.value

@@ -29,11 +29,11 @@ BOTH_SECRETS_HOURS: Final = 24  # time to give the new one to every receiver
 async def record_webhook(
     session: AsyncSession, actor: Actor, content: WebhookCreate, internal_hosts: Collection[str], key: str | None
 ) -> tuple[Webhook, bool]:
-    """The webhook, and whether this was a repeat of an earlier call, which is told the secret as the first one was."""
+    """The webhook, and whether this was a repeat of an earlier call: then its secret stays sealed."""
     now, new, asked = datetime.now(UTC), new_id(), content.model_dump(mode="json")
     address = _parsed(content.url)
     if known := await find_replayed(session, actor, "webhook.create", asked, key, new):
-        return await _with_secret(session, actor, known), True
+        return await get_webhook(session, actor, known), True
     await _refuse_unreachable(address, internal_hosts)
     await _refuse_too_many(session, actor)
     row = Webhook(
@@ -72,7 +72,7 @@ async def rotate_secret(session: AsyncSession, actor: Actor, id_: UUID, key: str
     """A new secret; for a day the one before signs beside it, so that receivers can change in their own time."""
     now = datetime.now(UTC)
     if await _is_repeat(session, actor, "webhook.rotate", id_, key):
-        return await _with_secret(session, actor, id_), True
+        return await get_webhook(session, actor, id_), True
     (row,) = await opened(session, [await get_webhook(session, actor, id_, to_change=True)])
     row.previous_secret, row.secret = row.secret, new_secret()
     row.previous_secret_until = now + timedelta(hours=BOTH_SECRETS_HOURS)
@@ -80,10 +80,6 @@ async def rotate_secret(session: AsyncSession, actor: Actor, id_: UUID, key: str
     await session.exec(changed.values(**await sealed(session, row)))
     _record(session, actor, "webhook.rotate", row, now)
     return row, False
-
-
-async def _with_secret(session: AsyncSession, actor: Actor, webhook_id: UUID) -> Webhook:
-    return (await opened(session, [await get_webhook(session, actor, webhook_id)]))[0]
 
 
 async def disable_webhook(session: AsyncSession, actor: Actor, id_: UUID, key: str | None) -> tuple[Webhook, bool]:

@@ -37,6 +37,7 @@ class Notification(SQLModel, table=True):
     __table_args__ = (
         to_patient(),
         UniqueConstraint("clinic_id", "key"),
+        Index("ix_notification_created", "clinic_id", "created_at"),
     )
 
     clinic_id: UUID = Field(primary_key=True)

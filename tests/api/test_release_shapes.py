@@ -7,13 +7,14 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import duckdb
 import frictionless
+import openpyxl
 import pandas as pd
 import pytest
 from fastapi import FastAPI
@@ -225,7 +226,7 @@ async def test_all_shapes_tell_the_same_forms(released: Released) -> None:
     answers = Counter(form["instrument"] for form in forms)
     items = Counter(row["QSCAT"] for row in rows_of(directory, "cdisc_qs") if not row["QSDRVFL"])
     assert items == {"PHQ-9": answers["phq-9@1"] * 10, "PCL-5-WEEK": answers["pcl-5-week@1"] * 20}
-    assert {row["STUDYID"] for row in cdisc} == {manifest_of(directory)["release"]}
+    assert {row["STUDYID"] for row in cdisc} == {manifest_of(directory)["id"]}
     assert manifest["rows_out"] == PEOPLE * (1 + 11 + 1)
 
 
@@ -268,6 +269,57 @@ async def test_every_table_is_explained(released: Released) -> None:
     assert "Not in this release: observation_date." in (directory / "dictionary.md").read_text()
     instruments = json.loads((directory / "instruments.json").read_text())
     assert [one["key"] for one in instruments] == ["pcl-5-week@1", "phq-9@1"]
+
+
+# A spreadsheet takes these texts for the numbers that they are.
+NUMBERS_AS_TEXT = {"index_year", "QSORRES", "QSSTRESC"}
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_a_spreadsheet_takes_every_cell_for_what_it_is(released: Released, table: str) -> None:
+    """Entered as a spreadsheet enters a CSV, saved and read again: numbers, days and texts, and no formula."""
+    _, directory = released["limited_data_set"]
+    kinds = {row["column"]: row["kind"] for row in rows_of(directory, "dictionary") if row["table"] == table}
+    for name, types in opened_by_a_spreadsheet(directory / f"{table}.csv").items():
+        wanted = {"integer": "n", "number": "n", "date": "d"}.get(kinds[name], "s")
+        assert types <= {wanted, "n" if name in NUMBERS_AS_TEXT else wanted}, name
+
+
+def opened_by_a_spreadsheet(path: Path) -> dict[str, set[str]]:
+    """The types of the cells of each column, in openpyxl's letters; empty cells have none."""
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    sheet = book.create_sheet("csv")
+    head, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+    for row in rows:
+        sheet.append([entered(text) for text in row])
+    book.save(file)
+    columns = openpyxl.load_workbook(file)["csv"].iter_cols(max_col=len(head))
+    return {
+        name: {cell.data_type for cell in column if cell.value is not None}
+        for name, column in zip(head, columns, strict=True)
+    }
+
+
+def entered(text: str) -> Any:
+    """What a spreadsheet makes of what is typed into a cell, or stands between two commas."""
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", text):
+        return float(text)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return date.fromisoformat(text)
+    if text.startswith(("=", "+", "-", "@")):
+        return f"={text.lstrip('=')}"  # openpyxl's way to say: a formula
+    return text or None
+
+
+async def test_what_looks_like_a_formula_would_be_found() -> None:
+    assert [entered(text) for text in ("=1", "-1+2", "@A1", "-1", "'=1", "")] == [
+        "=1",
+        "=-1+2",
+        "=@A1",
+        -1,
+        "'=1",
+        None,
+    ]
 
 
 async def test_only_what_is_asked_for_is_made(cohort: Cohort) -> None:
@@ -357,7 +409,7 @@ async def test_no_file_has_more_of_the_record_than_its_tier(kept: set[str], rele
     """All that is kept of anybody is looked for in every file."""
     _, directory = released[tier]
     text = "\n".join(texts_of(directory).values())
-    assert set(ID.findall(text)) == {manifest_of(directory)["release"]}
+    assert set(ID.findall(text)) == {manifest_of(directory)["id"]}
     general = instruments_json(all_instruments())
     words = {word for word in kept if len(word) > 3 and not (word in general or DAY.match(word) or ID.search(word))}
     assert {word for word in words if word in text} <= TOLD

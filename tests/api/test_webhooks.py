@@ -21,7 +21,7 @@ from app.services.outbox import NewNotification, notify
 from app.services.webhooks import MAX_WEBHOOKS
 from app.settings import Settings
 from app.tables import Clinic, Webhook
-from tests.api.treatment import assert_closed_to, assert_created_once, assert_foreign_is_absent, assert_refused, events
+from tests.api.treatment import assert_closed_to, assert_foreign_is_absent, assert_refused, events
 from tests.conftest import Api, client
 
 pytestmark = pytest.mark.anyio
@@ -213,8 +213,19 @@ async def test_the_secret_is_shown_once(admin: Api) -> None:
 
 
 async def test_a_repeat_is_stored_once(admin: Api) -> None:
-    """And is told the same secret, because whoever lost the first answer needs it."""
-    await assert_created_once(admin, PATH, HOOK, {"label": "other"})
+    """And shows no secret: a key that lies in a log would show it for as long as the webhook is there."""
+    key = {"Idempotency-Key": "once"}
+    twins = await asyncio.gather(*(admin.http.post(PATH, json=HOOK, headers=key) for _ in range(6)))
+    made = [answer for answer in twins if answer.status_code == 201]
+    assert {answer.status_code for answer in twins} <= {201, 503}
+    (first,) = [answer for answer in made if "idempotency-replayed" not in answer.headers]
+    late = await admin.http.post(PATH, json=HOOK, headers=key)
+    assert late.headers["idempotency-replayed"] == "true"
+    for answer in [*made, late]:
+        assert answer.json() == first.json() | ({} if answer is first else {"secret": None})
+    clash = await admin.http.post(PATH, json=HOOK | {"label": "other"}, headers=key)
+    assert (clash.status_code, clash.json()["type"]) == (422, "/problems/key-reused")
+    assert [row["id"] for row in (await admin.http.get(PATH)).json()["data"]] == [first.json()["id"]]
 
 
 async def test_a_clinic_has_a_limited_number(admin: Api) -> None:
@@ -236,13 +247,13 @@ async def test_list_is_paged(admin: Api) -> None:
 
 
 async def test_rotation_lets_the_old_secret_sign_for_a_day(admin: Api, database: Database) -> None:
-    """A new one is shown; the one before stays beside it for 24 hours; a repeat of the call rotates nothing."""
+    """A new one is shown; the one before stays beside it for 24 hours; a repeat rotates and shows nothing."""
     made = await add(admin)
     path = f"{PATH}/{made['id']}/secret-rotation"
     rotated = await post(admin, path, "turn")
     again = await post(admin, path, "turn")
     assert (rotated.status_code, again.status_code) == (200, 200)
-    assert again.content == rotated.content
+    assert again.json() == rotated.json() | {"secret": None}
     assert again.headers["idempotency-replayed"] == "true"
     assert rotated.json()["secret"] != made["secret"]
     left = datetime.fromisoformat(rotated.json()["previous_secret_until"]) - datetime.now(UTC)

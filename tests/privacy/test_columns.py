@@ -9,6 +9,7 @@ from app.privacy.ladders import LADDERS
 
 TABLES = sorted({column.table for column in COLUMNS})
 ASKABLE = sorted({column.name for column in COLUMNS if column.when_asked})
+TELLING = {"day", "hours_since_dose", "responses", "subscales"}  # times to the day or hour, and answers
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -26,7 +27,7 @@ def test_safe_harbor_has_no_date_no_day_and_no_answers(table: str) -> None:
     """Asked for or not; days are not weeks, and item answers are fingerprints."""
     columns = columns_of(table, Tier.SAFE_HARBOR)
     assert not {"date"} & {column.type for column in columns}
-    for name in (*ASKABLE, "taken_on", "started_on"):
+    for name in (*TELLING, "taken_on", "started_on"):
         assert name not in {column.name for column in columns}
         with pytest.raises(NotAllowedError, match=name):
             columns_of(table, Tier.SAFE_HARBOR, asked=[name])
@@ -42,7 +43,7 @@ def test_what_a_purpose_names_comes_where_the_tier_has_it() -> None:
     """And not without being named."""
     plain = {column.name for column in columns_of("assessments", Tier.EXPERT)}
     asked = {column.name for column in columns_of("assessments", Tier.EXPERT, asked=ASKABLE)}
-    assert asked - plain == set(ASKABLE) == {"day", "responses"}
+    assert asked - plain == set(ASKABLE) == TELLING | {"severity", "mode", "dose_number", "since_dose"}
 
 
 def test_every_table_names_people_by_pseudonym_and_each_column_once() -> None:

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -98,9 +98,10 @@ class Clinic:
         async with self.database.session(self.id) as session:
             self.keep((await rotate_secret(session, self.actor, self.webhook, None))[0])
 
-    async def tell(self, number: int) -> None:
+    async def tell(self, number: int, days_ago: float = 0) -> None:
+        at = datetime.now(UTC) - timedelta(days=days_ago)
         ones = [
-            NewNotification(str(uuid4()), NotificationKind.ALERT_OPENED, self.patient, uuid4(), datetime.now(UTC))
+            NewNotification(str(uuid4()), NotificationKind.ALERT_OPENED, self.patient, uuid4(), at)
             for _ in range(number)
         ]
         async with self.database.connection(self.id) as connection:
@@ -290,6 +291,20 @@ async def test_once_does_what_can_be_done_and_ends(clinic: Clinic, receiver: Rec
     (disabled,) = await clinic.fetch("SELECT disabled_at FROM webhook WHERE clinic_id = $1")
     assert disabled[0] is not None
     assert (await clinic.statuses())["dead"] >= 1
+    assert complaints(worker.said) == []
+
+
+async def test_what_is_old_is_forgotten_once_it_has_arrived(
+    clinic: Clinic, receiver: Receiver, worker: WorkerProcess
+) -> None:
+    """As long as the settings say, and not before it was delivered."""
+    await clinic.tell(3, days_ago=91)
+    await clinic.tell(2, days_ago=89)
+    with worker.running("--once") as process:
+        assert await asyncio.to_thread(process.wait, WAIT_SECONDS) == 0
+    assert len(set(receiver.ids)) == 5
+    assert await clinic.statuses() == {"delivered": 2}
+    assert len(await clinic.ids()) == 2
     assert complaints(worker.said) == []
 
 

@@ -38,7 +38,7 @@ EVERY_ROW: list[Row] = [
 ]
 
 RELEASE: dict[str, Any] = {
-    "release": "7f3c",
+    "id": "7f3c",
     "request": {"purpose": "does it last", "tier": "safe_harbor"},
     "instruments": list(KEYS),
     "known_at": "2026-03-02T09:00:00+00:00",
@@ -47,6 +47,7 @@ RELEASE: dict[str, Any] = {
     "l": 2,
     "t": 0.25,
     "unique_by_weeks": {"alone_rate": 1.0, "small_rate": 1.0},
+    "unique_by_sessions": {"alone_rate": 0.5, "small_rate": 1.0},
     "unique_by_two_totals": {"alone_rate": 2 / 3, "small_rate": 1.0},
     "columns": [
         {"table": one.table, "name": one.name}

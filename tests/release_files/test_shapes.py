@@ -55,12 +55,12 @@ def test_tables_have_what_the_tier_allows_and_nothing_else(tier: Tier, asked: tu
 
 def test_a_new_column_is_absent_until_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here by declaring one; it then is in the derived table too, and only in the tier it was declared for."""
-    new = privacy.Column("assessments", "mode", "string", Role.COURSE, "how", "as stored", frozenset({Tier.EXPERT}))
-    assert "mode" not in scores_of(Tier.EXPERT).names
+    new = privacy.Column("assessments", "language", "string", Role.COURSE, "how", "as stored", frozenset({Tier.EXPERT}))
+    assert "language" not in scores_of(Tier.EXPERT).names
     monkeypatch.setattr(privacy, "COLUMNS", (*COLUMNS, new))
-    assert scores_of(Tier.EXPERT).names[-1] == "mode"
-    assert "phq_9_v1_mode" in scores_wide(scores_of(Tier.EXPERT), INSTRUMENTS).names
-    assert "mode" not in scores_of(Tier.SAFE_HARBOR).names
+    assert scores_of(Tier.EXPERT).names[-1] == "language"
+    assert "phq_9_v1_language" in scores_wide(scores_of(Tier.EXPERT), INSTRUMENTS).names
+    assert "language" not in scores_of(Tier.SAFE_HARBOR).names
 
 
 @pytest.mark.parametrize("derive", [omop_observation, cdisc_qs, lambda shape: scores_wide(shape, INSTRUMENTS)])

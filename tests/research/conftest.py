@@ -107,7 +107,9 @@ async def study(app: FastAPI, database: Database) -> AsyncIterator[Study]:
 
 @pytest.fixture(scope="session")
 async def safe_harbor(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Downloaded:
-    return await released(study, tmp_path_factory.mktemp("safe_harbor"), "safe_harbor")
+    """In every shape."""
+    shapes = ["long", "wide", "omop", "cdisc"]
+    return await released(study, tmp_path_factory.mktemp("safe_harbor"), "safe_harbor", shapes=shapes)
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,9 @@ Answers are made by the function that makes them in service, of people whose cou
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from random import Random
 from statistics import fmean
 from typing import Any
@@ -21,6 +20,7 @@ from tests.cohort_clinic import START, Invented, invented
 from tests.services.test_cohorts import AS_OF, PHQ_9, expected
 
 People = Sequence[tuple[Invented, CourseOutcome]]
+Make = Callable[[People], dict[str, Any]]
 ROUTES = ("intravenous", "sublingual")  # of everybody but the friend
 PLAIN = Invented(
     first_dose_at=START + timedelta(days=10),
@@ -39,9 +39,9 @@ def everybody() -> People:
     return [judged(invented(number)) for number in range(300)]
 
 
-def answer(people: People, only: CohortFilter = CohortFilter()) -> dict[str, Any]:  # frozen
+def answer(people: People) -> dict[str, Any]:
     record = CohortRecord(AS_OF, [outcome for _, outcome in people], events_of(people), not_dosed=0)
-    return cohort_answer(PHQ_9, only, "consenting", record, repr(only).encode()).model_dump(mode="json")
+    return cohort_answer(PHQ_9, CohortFilter(), "consenting", record, b"question").model_dump(mode="json")
 
 
 def events_of(people: People) -> dict[str, EventCount]:
@@ -116,7 +116,7 @@ def bare_answer(people: People) -> dict[str, Any]:
     return {"flow": {"dosed": found.persons, "with_baseline": found.baseline.n}, "time_points": due}
 
 
-def leftover(make: Any, people: People) -> float:
+def leftover(make: Make, people: People) -> float:
     """All less each route: what is left is the friend, who alone has another. The mean over all cells that are told."""
     parts = [[person for person in people if person[0].route == route] for route in ROUTES]
     whole, *told = (
@@ -126,7 +126,7 @@ def leftover(make: Any, people: People) -> float:
     return fmean(whole[n] - sum(part[n] for part in told) for n in cells)
 
 
-def game(make: Any, everybody: People) -> float:
+def game(make: Make, everybody: People) -> float:
     """How often the attacker is right about whether the friend is in a clinic of eighty others.
 
     The rule is the best cut through what was seen in one half of the clinics; it is tried on the other half.
@@ -148,4 +148,4 @@ def test_differencing_all_cells_of_three_answers_wins_against_bare_figures(every
 
 def test_differencing_all_cells_of_three_answers_is_near_guessing(everybody: People) -> None:
     """One half, and what chance adds in so many clinics."""
-    assert game(partial(answer), everybody) <= 0.5 + 0.06 + 3 * (0.25 / (ROUNDS / 2)) ** 0.5
+    assert game(answer, everybody) <= 0.5 + 0.06 + 3 * (0.25 / (ROUNDS / 2)) ** 0.5

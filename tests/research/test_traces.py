@@ -15,6 +15,7 @@ from tests.research.conftest import Downloaded, Study
 
 pytestmark = pytest.mark.anyio
 
+TABLES = {"persons", "scores", "sessions", "scores_wide", "omop_observation", "cdisc_qs"}
 WORD = re.compile(rb"[A-Za-z0-9]{6,}")
 UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 DAYS = re.compile(r"\d{4}-\d\d-\d\d")
@@ -45,7 +46,13 @@ def texts(directory: Path) -> Iterator[tuple[str, bytes]]:
             yield f"{path.name}, opened", repr(opened).encode()
 
 
-async def stored(study: Study) -> dict[str, set[Any]]:
+@pytest.fixture(scope="module")
+async def stored(
+    study: Study,
+    safe_harbor: Downloaded,  # noqa: ARG001  # what building them stores is looked for, too
+    limited: Downloaded,  # noqa: ARG001  # same
+    expert: Downloaded,  # noqa: ARG001  # same
+) -> dict[str, set[Any]]:
     """Every id, sealed or hashed value and time that is in the database of this clinic, by its kind."""
     found: dict[str, set[Any]] = {"uuid": set(), "bytea": set(), "timestamp with time zone": set()}
     async with study.database.connection(study.clinic_id) as connection:
@@ -67,17 +74,26 @@ def traces(found: dict[str, set[Any]]) -> set[bytes]:
     return {form.encode() for word in words if len(word) >= 6 for form in (word, word.upper())}
 
 
-async def test_no_id_key_hash_or_time_of_the_database_is_a_word_of_a_file(study: Study, downloaded: Downloaded) -> None:
+async def test_no_id_key_hash_or_time_of_the_database_is_a_word_of_a_file(
+    stored: dict[str, set[Any]], downloaded: Downloaded
+) -> None:
     """All of the clinic's tables, whatever they come to hold; but for the release's own id, which is told."""
-    found = await stored(study)
     own = UUID(downloaded.told["id"])
-    wanted = traces(found | {"uuid": {one for one in found["uuid"] if UUID(str(one)) != own}})
+    wanted = traces(stored | {"uuid": {one for one in stored["uuid"] if UUID(str(one)) != own}})
     assert len(wanted) > 30_000
     for name, content in texts(downloaded.directory):
         assert not wanted & set(WORD.findall(content)), name
         assert {UUID(one) for one in UUIDS.findall(content.decode("latin-1"))} <= {own}, name
-        for one in found["uuid"] if name.endswith(".parquet") else ():
-            assert UUID(str(one)).bytes not in content, name
+        raw = (UUID(str(one)).bytes for one in stored["uuid"]) if name.endswith(".parquet") else ()
+        assert not any(id_ in content for id_ in raw), name
+
+
+async def test_the_search_would_find_them(study: Study, stored: dict[str, set[Any]]) -> None:
+    """An id written in any way, or the second in which a form was filled."""
+    one, wanted = study.people[7], traces(stored)
+    second = int(one.forms[0].taken_at.timestamp())
+    for written in (f"row {one.id}", one.id.hex, f'"{one.id.hex.upper()}"', f"{one.forms[0].id},valid", f"{second}"):
+        assert wanted & set(WORD.findall(written.encode())), written
 
 
 async def test_no_name_reference_or_birthday_is_in_a_file(study: Study, downloaded: Downloaded) -> None:
@@ -99,7 +115,7 @@ async def test_no_day_or_time_of_the_record_is_told_but_where_the_tier_tells_day
     true_days = {day.isoformat() for one in study.people for day in days_of(one)}
     for name, content in texts(downloaded.directory):
         text, about = content.decode("latin-1"), name.partition(".")[0]
-        if about in {"persons", "scores", "sessions"}:
+        if about in TABLES:
             assert not re.search(r"\d\d:\d\d:|datetime\.datetime", text) or name.endswith(".parquet"), name
             assert not true_days & set(DAYS.findall(text)) or (dated and about != "persons"), name
             assert "datetime.date(" not in text or (dated and about != "persons"), name

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from io import BytesIO
@@ -17,6 +17,7 @@ from app.auth import Role
 from app.db import Database
 from app.ids import new_id
 from app.privacy.cells import SMALLEST_CELL
+from app.release_files.model import FileFacts
 from app.schemas.releases import ReleaseAnswer
 from app.services import clinics
 from app.services.data_keys import get_key
@@ -238,8 +239,8 @@ async def _make_releases(estate: Estate) -> None:
         assert answer.status_code == 201, answer.text
         estate.things[kind] = answer.json()["id"]
     id_, file = UUID(estate.things["ready_release"]), BytesIO(b"patient,total\r\n")
-    facts = {"name": "assessments.csv", "bytes": 15, "sha256": sha256(file.getvalue()).hexdigest(), "rows": 1}
-    manifest = json.dumps(release_example()["manifest"] | {"persons_out": 0, "files": [facts]})
+    told = FileFacts("assessments.csv", 15, sha256(file.getvalue()).hexdigest(), rows=1, persons=1)
+    manifest = json.dumps(release_example()["manifest"] | {"persons_out": 0, "files": [asdict(told)]})
     async with estate.database.connection(estate.clinic_id) as connection:
         await connection.execute(
             "UPDATE release SET status = 'ready', manifest = $3 WHERE clinic_id = $1 AND id = $2",

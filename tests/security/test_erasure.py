@@ -324,7 +324,11 @@ async def test_nothing_else_deletes(address: PostgresAddress) -> None:
     assert {row["relname"] for row in deletable} == {"expected_check_in", "standing", "request_rate", "refresh_token"}
     assert (made["prosecdef"], made["proconfig"]) == (True, ["search_path=pg_catalog, pg_temp"])
     assert (made["owner"], made["ours"], made["everybodys"]) == (address.owner, True, False)
-    assert {row["proname"] for row in definers} == {"erase_patient", "forget_release"}  # what has ended; tests/api
+    assert {row["proname"] for row in definers} == {
+        "erase_patient",
+        "forget_release",  # what has ended; tests/api/test_releases.py
+        "forget_notifications",  # what is old; tests/services/test_outbox.py
+    }
     assert writes is False
 
 

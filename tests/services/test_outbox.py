@@ -1,6 +1,6 @@
 """The outbox: what is told once, to whom, and to nobody else."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -9,11 +9,14 @@ import pytest
 from app.auth import Actor, Role
 from app.db import Database
 from app.ids import new_id
+from app.services import outbox
 from app.services.data_keys import get_clinic_key
 from app.services.notification_kinds import DESCRIPTIONS, NotificationKind
-from app.services.outbox import NewNotification, notify
+from app.services.outbox import NewNotification, forget_old, notify
+from app.services.reminders import MISSED_LOOK_BACK_DAYS
 from app.services.sealing import place, seal_text
 from app.tables import Clinic
+from tests.api.check_ins import expect
 from tests.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +126,111 @@ async def test_a_patients_own_transaction_can_tell(api: Api, database: Database)
     async with database.connection(Actor(api.clinic_id, uuid4(), Role.PATIENT, UUID(patient))) as connection:
         await notify(connection, api.clinic_id, [opened(patient, "one")])
     assert await deliveries(database, api.clinic_id) == [("one", webhook)]
+
+
+# --- How long it is kept ----------------------------------------------------------------------------------------------
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=91)
+
+
+async def tell(database: Database, api: Api, key: str, at: datetime, resource_id: UUID | None = None) -> None:
+    one = NewNotification(key, NotificationKind.CHECK_IN_DUE, UUID(await api.add_patient()), resource_id or uuid4(), at)
+    async with database.connection(api.clinic_id) as connection:
+        await notify(connection, api.clinic_id, [one])
+
+
+async def arrive(database: Database, api: Api, key: str, status: str = "delivered") -> None:
+    async with database.connection(api.clinic_id) as connection:
+        await connection.execute(
+            "UPDATE delivery SET status = $3 FROM notification told "
+            "WHERE delivery.clinic_id = $1 AND told.clinic_id = $1 AND told.id = notification_id AND told.key = $2",
+            api.clinic_id,
+            key,
+            status,
+        )
+
+
+async def test_what_was_told_long_ago_is_forgotten(api: Api, database: Database, other_api: Api) -> None:
+    """Delivered, given up, or told to nobody; not what is younger, not what still waits, not another clinic's."""
+    await tell(database, api, "nobody", LONG_AGO)
+    webhook = await add_webhook(database, api.clinic_id)
+    for key in ("delivered", "dead", "waits"):
+        await tell(database, api, key, LONG_AGO)
+    await tell(database, api, "young", LONG_AGO + timedelta(days=2))
+    await tell(database, other_api, "theirs", LONG_AGO)
+    for key in ("delivered", "young"):
+        await arrive(database, api, key)
+    await arrive(database, api, "dead", "dead")
+    trail = "SELECT count(*) FROM audit_event"
+    async with database.connection(api.clinic_id) as connection:
+        told = await connection.fetchval(trail)
+    assert await forget_old(database, api.clinic_id, 90) == 3
+    assert await forget_old(database, api.clinic_id, 90) == 0
+    assert await keys(database, api.clinic_id) == ["waits", "young"]
+    assert await keys(database, other_api.clinic_id) == ["theirs"]
+    async with database.connection(api.clinic_id) as connection:
+        left = await connection.fetch("SELECT webhook_id, status FROM delivery ORDER BY status")
+        assert [tuple(row) for row in left] == [(webhook, "delivered"), (webhook, "pending")]
+        assert await connection.fetchval(trail) == told
+
+
+async def test_a_check_in_that_is_open_is_not_told_again(api: Api, database: Database) -> None:
+    """Its key is kept as long as a reminder or a miss could be found for it."""
+    patient = await api.add_patient()
+    expected = UUID(await expect(database, api.clinic_id, patient, opens_in=-24 * 100, closes_in=24))
+    await tell(database, api, "open", LONG_AGO, expected)
+    assert await forget_old(database, api.clinic_id, 90) == 0
+    async with database.connection(api.clinic_id) as connection:
+        await connection.execute(
+            "UPDATE expected_check_in SET closes_at = now() - interval '31 days' WHERE id = $1", expected
+        )
+    assert MISSED_LOOK_BACK_DAYS < 30
+    assert await forget_old(database, api.clinic_id, 90) == 1
+
+
+async def test_a_worker_forgets_a_few_hundred_at_a_time(
+    api: Api, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oldest first, and the round goes on until none is left."""
+    monkeypatch.setattr(outbox, "FORGET_AT_ONCE", 2)
+    for number in range(5):
+        await tell(database, api, str(number), LONG_AGO - timedelta(days=number))
+    assert await forget_old(database, api.clinic_id, 90) == 2
+    assert await keys(database, api.clinic_id) == ["0", "1", "2"]
+    assert [await forget_old(database, api.clinic_id, 90) for _ in range(3)] == [2, 1, 0]
+
+
+async def test_what_somebody_holds_is_left_for_the_next_round(api: Api, database: Database) -> None:
+    """As an erasure or a repeat by hand under way: nobody is waited for."""
+    await add_webhook(database, api.clinic_id)
+    for key in ("held", "free"):
+        await tell(database, api, key, LONG_AGO)
+        await arrive(database, api, key, "dead")
+    async with database.connection(api.clinic_id) as connection:
+        await connection.execute(
+            "SELECT FROM delivery JOIN notification told ON told.id = notification_id "
+            "WHERE key = 'held' FOR UPDATE OF delivery"
+        )
+        assert await forget_old(database, api.clinic_id, 90) == 1
+    assert await keys(database, api.clinic_id) == ["held"]
+
+
+async def test_the_service_itself_deletes_nothing_young(api: Api, database: Database) -> None:
+    """Neither by the function nor by hand, and a patient's transaction nothing at all."""
+    await tell(database, api, "one", LONG_AGO)
+    patient = Actor(api.clinic_id, uuid4(), Role.PATIENT, UUID(await api.add_patient()))
+    forget = "SELECT forget_notifications(now() - make_interval(days => $1), 10)"
+    asked: tuple[tuple[Actor | UUID, str, int], ...] = (
+        (api.clinic_id, forget, 29),
+        (patient, forget, 90),
+        (api.clinic_id, "DELETE FROM notification WHERE created_at < now() - make_interval(days => $1)", 90),
+        (api.clinic_id, "DELETE FROM delivery WHERE delivered_at < now() - make_interval(days => $1)", 90),
+    )
+    for whom, statement, days in asked:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with database.connection(whom) as connection:
+                await connection.execute(statement, days)
+    assert await keys(database, api.clinic_id) == ["one"]
 
 
 def test_every_kind_is_described() -> None:

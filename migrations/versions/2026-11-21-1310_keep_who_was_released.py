@@ -7,8 +7,8 @@ from typing import Final
 
 from alembic import op
 
-revision = "20261121_1290"
-down_revision = "20261121_1265"
+revision = "20261121_1310"
+down_revision = "20261121_1300"
 branch_labels = None
 depends_on = None
 
