@@ -249,6 +249,7 @@ class ReleaseAnswer(Answer):
     ready_at: Timestamp | None
     failure: str | None = Field(
         description="`too_few_people`: choose a wider cohort. `nobody_can_be_hidden`: ask for fewer columns. "
+        "`too_near_an_earlier_release`: a few who were released before are missing; choose the same people or others. "
         "`defect`: building it failed five times; tell whoever runs the service."
     )
     ended_at: Timestamp | None
