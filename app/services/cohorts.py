@@ -96,10 +96,19 @@ async def _repeated(database: Database, actor: Actor, question: _Question) -> To
     now = datetime.now(UTC)
     async with database.session(actor.clinic_id) as session:
         kept = await _kept_answer(session, actor, question)
+        if kept is None:
+            await _refuse_spent(session, actor, now)
         if kept is None or kept.asked_at <= now - _period(actor):
             return None
         await _write_down(session, actor, question, kept.key, kept.persons, now, decision="repeated")
         return await _told(session, actor, kept.answer, now)
+
+
+async def _refuse_spent(session: AsyncSession, actor: Actor, now: datetime) -> None:
+    """Before anything is read: whoever asks on and on must not keep others waiting. It counts as no question."""
+    asked = await _asked_at(session, actor, now - PERIOD) if actor.role is Role.RESEARCHER else ()
+    if len(asked) >= QUESTIONS:
+        raise _spent(_free_at(asked) - now)
 
 
 async def _made(database: Database, actor: Actor, question: _Question) -> ToldCohort:
@@ -162,9 +171,17 @@ def _refused(refusal: Refusal, waits: timedelta) -> AppError:
     """With its conditions it stands in the trail already."""
     error: AppError = InvalidError(_TOO_FEW, faults=(Fault("query", refusal.value, _TOO_FEW),))
     if refusal is Refusal.BUDGET_SPENT:
-        error = TooManyError(_BUDGET_SPENT, max(1, int(waits.total_seconds())))
+        error = _spent(waits)
     error.is_told = True
     return error
+
+
+def _spent(waits: timedelta) -> TooManyError:
+    return TooManyError(_BUDGET_SPENT, max(1, int(waits.total_seconds())))
+
+
+def _free_at(asked: Sequence[datetime]) -> datetime:
+    return asked[-QUESTIONS] + PERIOD
 
 
 _BUDGET_SPENT: Final = (
@@ -187,7 +204,7 @@ async def _refusal(
     asked = await _asked_at(session, actor, now - PERIOD)
     told = await _told_to_researchers(session, actor, question)
     answered, leaves_few = await asyncio.to_thread(_beside, question, told, found.traits)
-    free_at = asked[-QUESTIONS] + PERIOD if len(asked) >= QUESTIONS else now
+    free_at = _free_at(asked) if len(asked) >= QUESTIONS else now
     cohort = question.cohort.encode()
     refusal = decide(cohort, people, answered, len(asked), nearest, leaves_few=leaves_few, questions=QUESTIONS)
     return refusal, free_at

@@ -165,3 +165,12 @@ async def test_a_slip_elsewhere_is_not_told(admin: Api) -> None:
     """Content of a form that breaks a rule is sent again, and is no attempt at anything."""
     assert (await admin.http.post("/v1/patients", json={"nothing": 1})).status_code == 422
     assert (await send(admin, "GET", "/v1/audit-events"))["data"] == []
+
+
+async def test_more_cohort_questions_than_the_budget_has(
+    researcher: Api, admin: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.cohorts.QUESTIONS", 1)
+    assert (await researcher.http.get(COHORT, params={"instrument": "phq-9"})).status_code == 422
+    answer = await researcher.http.get(COHORT, params={"instrument": "phq-9", "route": "oral"})
+    await refused(admin, answer, 429, "different cohort questions", ("get_cohort_outcomes", "researcher", "refused"))
