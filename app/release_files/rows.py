@@ -1,14 +1,22 @@
 """Columns as they may be written: of the declared types, ordered by pseudonym. Rows are turned into columns here."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from operator import itemgetter
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from app.release_files.model import Column, Kind, ReleaseFileError, Row, TableShape, Value
 
 Values = Sequence[Value]
+
+
+class Told(NamedTuple):
+    """A column as it is written, and its different values, of which there are few."""
+
+    values: Values
+    distinct: Collection[Value]
+
 
 _TYPES: Final[Mapping[Kind, frozenset[type]]] = {  # exact: a datetime is no date, and True is no number
     "text": frozenset({str, type(None)}),
@@ -18,6 +26,7 @@ _TYPES: Final[Mapping[Kind, frozenset[type]]] = {  # exact: a datetime is no dat
     "boolean": frozenset({bool, type(None)}),
     "date": frozenset({date, type(None)}),
 }
+_WORDS: Final = frozenset({"text", "category"})
 _WHOLE_BELOW: Final = 2.0**53  # from here on not every whole number is a float
 
 
@@ -44,20 +53,25 @@ class RowCheck:
             raise self._fault("a column is missing, or longer than another")
         return counts.pop()
 
-    def checked(self, columns: Sequence[Values]) -> list[Values]:
+    def checked(self, columns: Sequence[Values]) -> list[Told]:
         """Some rows, at least one, as they may be written. By the column: each has few different values in a batch."""
         told = [self._told(column, values) for column, values in zip(self._shape.columns, columns, strict=True)]
         self._check_order(told[self._person])
-        self._rows += len(told[0])
+        self._rows += len(columns[0])
         return told
 
-    def _told(self, column: Column, values: Values) -> Values:
-        types = set(map(type, values))
+    def _told(self, column: Column, values: Values) -> Told:
+        distinct = set(values)
+        # Numbers are told apart one by one: 1, 1.0 and True are equal, and the first of them would stand for all.
+        types = set(map(type, distinct if column.kind in _WORDS else values))
         if not types <= _TYPES[column.kind]:
             raise self._fault(f"{column.name} holds something that is no {column.kind}")
         if str in types:
-            self._check_words(column, set(values))
-        return _shortest(values, self._numbers(column, values)) if float in types else values
+            self._check_words(column, distinct)
+        if float not in types:
+            return Told(values, distinct)
+        self._check_numbers(column, distinct)
+        return _shortest(values, distinct)
 
     def _check_words(self, column: Column, words: set[Value]) -> None:
         if "" in words:  # beside null it would mean nothing, and CSV cannot tell the two apart
@@ -65,16 +79,14 @@ class RowCheck:
         if column.kind == "category" and not words <= {*column.categories, None}:
             raise self._fault(f"{column.name} holds a word that is none of its categories")
 
-    def _numbers(self, column: Column, values: Values) -> set[Value]:
-        numbers = set(values)
+    def _check_numbers(self, column: Column, numbers: set[Value]) -> None:
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise self._fault(f"{column.name} holds a number that is none, or infinite: give None")
-        return numbers
 
-    def _check_order(self, people: Values) -> None:
-        if None in people:
+    def _check_order(self, people: Told) -> None:
+        if None in people.distinct:
             raise self._fault(f"{self._shape.person} is not given")
-        names = cast("list[str]", [self._last, *people] if self._rows else list(people))
+        names = cast("list[str]", [self._last, *people.values] if self._rows else list(people.values))
         if names != sorted(names) or (self._only_once and len(set(names)) < len(names)):
             raise self._fault(f"rows are not ordered by {self._shape.person}, or one is there twice")
         self._last = names[-1]
@@ -83,9 +95,9 @@ class RowCheck:
         return ReleaseFileError(f"{self._shape.name}, in the batch after row {self._rows}: {what}")
 
 
-def _shortest(values: Values, numbers: set[Value]) -> Values:
+def _shortest(values: Values, numbers: set[Value]) -> Told:
     told = {number: as_whole(number) for number in numbers}
-    return [told[value] for value in values]
+    return Told([told[value] for value in values], set(told.values()))
 
 
 def as_whole(number: Value) -> Value:

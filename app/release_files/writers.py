@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 
 from app.release_files.cells import csv_cell
 from app.release_files.model import FileFacts, Format, Row, TableShape, Value
-from app.release_files.rows import RowCheck, Values
+from app.release_files.rows import RowCheck, Told, Values
 from app.release_files.sink import Sink
 
 BATCH_ROWS: Final = 8_192  # rows in work at once, however many are given
@@ -50,7 +50,7 @@ class Writer(ABC):
     def _begin(self, shape: TableShape, sink: Sink) -> None: ...
 
     @abstractmethod
-    def _put(self, columns: Sequence[Values], sink: Sink) -> None: ...
+    def _put(self, columns: Sequence[Told], sink: Sink) -> None: ...
 
     @abstractmethod
     def _finish(self) -> None: ...
@@ -62,15 +62,15 @@ class TextWriter(Writer):
     With all checks as fast as the csv module without any; that module's reader is what the tests hold this to.
     """
 
-    def _put(self, columns: Sequence[Values], sink: Sink) -> None:
-        sink.write(self._lines(zip(*(self._spelled(values) for values in columns), strict=True)).encode())
+    def _put(self, columns: Sequence[Told], sink: Sink) -> None:
+        sink.write(self._lines(zip(*map(self._spelled, columns), strict=True)).encode())
 
     def _finish(self) -> None:
         """Text has no end of its own: the manifest tells rows and hash."""
 
-    def _spelled(self, values: Values) -> Iterable[str]:
-        spelled = {value: self._cell(value) for value in set(values)}  # equal values are of one type: rows.py
-        return map(spelled.__getitem__, values)
+    def _spelled(self, column: Told) -> Iterable[str]:
+        spelled = {value: self._cell(value) for value in column.distinct}  # equal values are of one type: rows.py
+        return map(spelled.__getitem__, column.values)
 
     @abstractmethod
     def _cell(self, value: Value) -> str: ...
@@ -114,8 +114,8 @@ class ParquetWriter(Writer):
 
         self._table = ParquetRows(shape, sink)
 
-    def _put(self, columns: Sequence[Values], sink: Sink) -> None:  # noqa: ARG002 - it has it since the beginning
-        self._table.put(columns)
+    def _put(self, columns: Sequence[Told], sink: Sink) -> None:  # noqa: ARG002 - it has it since the beginning
+        self._table.put([column.values for column in columns])
 
     def _finish(self) -> None:
         self._table.close()

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +20,7 @@ from app.release_files.rows import Values
 from app.schemas.releases import ReleaseCreate
 from app.services.release_differences import EarlierReleases, find_earlier_releases
 from app.services.release_package import ReleaseFiles
-from app.services.release_records import TRAITS, Person, Source
+from app.services.release_records import TRAITS, Person, Source, ahead
 from app.services.release_rows import Block, add_courses, blocks, columns_of_block, count_rows
 from app.services.releases import columns_asked, consented
 
@@ -238,24 +238,12 @@ async def _write(
             files.write(table, values)
         return sum(len(values[0]) for values in told.values())
 
-    async with aclosing(_ahead(blocks(source, columns, [one for one, _ in ordered]))) as coming:
+    async with aclosing(ahead(blocks(source, columns, [one for one, _ in ordered]))) as coming:
         async for block in coming:
             count += (rows := await asyncio.to_thread(write, block))
             await step.on(rows=rows)
     await step.now()
     return count
-
-
-async def _ahead(blocks_: AsyncIterator[Block]) -> AsyncGenerator[Block]:
-    """The next is read while the last is written: Postgres and we have a core each."""
-    coming = asyncio.ensure_future(anext(blocks_, None))
-    try:
-        while (block := await coming) is not None:
-            coming = asyncio.ensure_future(anext(blocks_, None))
-            yield block
-    finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
 
 
 def _patients(columns: Tables, kept: Kept, names: Names) -> list[Values]:

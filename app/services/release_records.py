@@ -3,17 +3,19 @@
 Forms are not read here: of each person the few that decide on the category of change are looked up.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
 
-from app.crypto import KeyRing
+from app.crypto import DataKey, KeyRing
 from app.privacy.dates import age_on
 from app.privacy.ladders import Value
 from app.schemas.releases import ReleaseCreate
@@ -27,6 +29,8 @@ from app.services.patient_records import whole
 from app.services.releases import columns_asked
 from app.services.scored_assessments import known_instrument
 from app.services.sealing import open_text, place
+
+T = TypeVar("T")
 
 AT_ONCE: Final = 500  # patients whose treatment is in memory
 
@@ -114,8 +118,9 @@ class Source:
 
     async def persons(self, willing: Collection[UUID]) -> AsyncIterator[list[Person]]:
         """Those of the cohort, among those who consent. Who never had a dose has no week to be told in."""
-        for some in parts(sorted(willing), AT_ONCE):
-            yield await _persons(self, some)
+        async with aclosing(ahead(_readings(self, sorted(willing)))) as coming:
+            async for read in coming:
+                yield await asyncio.to_thread(_persons, self, read)
 
     async def needs_part_two_notice(self, ids: Sequence[UUID]) -> bool:
         return bool(await self.connection.fetchval(_PART_TWO, *self.then, ids))
@@ -137,79 +142,24 @@ def parts(ids: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (ids[begin : begin + size] for begin in range(0, len(ids), size))
 
 
+async def ahead(coming: AsyncIterator[T]) -> AsyncGenerator[T]:
+    """The next is read while the last is worked on: Postgres and we have a core each."""
+    reading = asyncio.ensure_future(anext(coming, None))
+    try:
+        while (read := await reading) is not None:
+            reading = asyncio.ensure_future(anext(coming, None))
+            yield read
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
 def day_of(at: datetime, offset_minutes: int) -> date:
     """By the clock of whoever wrote it down."""
     return at.astimezone(timezone(timedelta(minutes=offset_minutes))).date()
 
 
-# --- People -----------------------------------------------------------------------------------------------------------
-
-
-async def _persons(source: Source, ids: Sequence[UUID]) -> list[Person]:
-    histories = await find_histories(source.connection, source.clinic_id, ids, source.known_at)
-    firsts = {id_: first for id_, history in histories.items() if (first := _first_dose(history)) is not None}
-    doses = await _given(source, firsts)
-    modalities = {row["id"]: row["modality"] for row in await source.connection.fetch(_MODALITIES, *source.then, ids)}
-    born = await _births(source, ids)
-    traits = {id_: _traits(dose, modalities[dose["episode_id"]], born.get(id_)) for id_, dose in doses.items()}
-    inside = [id_ for id_ in ids if id_ in doses and _is_in(source.asked, doses[id_]["started_at"], traits[id_])]
-    categories = await _categories(source, {id_: histories[id_] for id_ in inside})
-    return [Person(id_, doses[id_]["started_at"], traits[id_], categories.get(id_)) for id_ in inside]
-
-
-def _first_dose(history: History) -> Dose | None:
-    doses = [dose for episode in history for dose in episode.doses]
-    return min(doses, key=lambda dose: (dose.started_at, dose.id), default=None)
-
-
-async def _given(source: Source, firsts: Mapping[UUID, Dose]) -> dict[UUID, asyncpg.Record]:
-    wanted = [UUID(dose.id) for dose in firsts.values()]
-    rows = {row["id"]: row for row in await source.connection.fetch(_FIRST_DOSES, *source.then, wanted)}
-    return {id_: rows[UUID(dose.id)] for id_, dose in firsts.items()}
-
-
-def _traits(dose: asyncpg.Record, modality: str, born_on: date | None) -> tuple[Value, ...]:
-    day = day_of(dose["started_at"], dose["started_at_offset_minutes"])
-    age = None if born_on is None or born_on > day else age_on(born_on, day)
-    return age, day.year, modality, dose["medicine"], dose["route"], dose["dose_mg"]
-
-
-def _is_in(asked: ReleaseCreate, first_dose_at: datetime, traits: tuple[Value, ...]) -> bool:
-    cohort, month = asked.cohort, first_dose_at.astimezone(UTC).strftime("%Y-%m")
-    known = dict(zip(TRAITS, traits, strict=True))
-    return (
-        (cohort.first_dose_from or "") <= month <= (cohort.first_dose_to or "9999")
-        and cohort.modality in {None, known["modality"]}
-        and cohort.route in {None, known["route"]}
-    )
-
-
-async def _births(source: Source, ids: Sequence[UUID]) -> dict[UUID, date]:
-    rows = await source.connection.fetch(_IDENTIFIERS, source.clinic_id, list(ids))
-    keys = await find_keys(source.connection, source.ring, source.clinic_id, [row["id"] for row in rows])
-    found = {}
-    for row in rows:
-        home = place("patient", "identifiers", source.clinic_id, row["id"])
-        known = json.loads(open_text(keys[row["id"]], row["identifiers"], home))
-        if known.get("date_of_birth") is not None:
-            found[row["id"]] = date.fromisoformat(known["date_of_birth"])
-    return found
-
-
-# --- Categories -------------------------------------------------------------------------------------------------------
-
-
-async def _categories(source: Source, histories: Mapping[UUID, History]) -> dict[UUID, str | None]:
-    """In the episode the patient is in, or was in last, as the caseload says it; nothing where it is not told."""
-    if all(column.name != "category" for column in columns_asked(source.asked).get("patients", ())):
-        return {}
-    instrument = known_instrument(source.asked.instruments[0])
-    courses = {id_: _course(history, source.known_at) for id_, history in histories.items()}
-    opens, closes, dosed = zip(*(_limits(course) for course in courses.values()), strict=True) if courses else ([],) * 3
-    values = (list(courses), instrument.id, list(opens), list(closes), list(dosed))
-    rows = await source.connection.fetch(_DECISIVE, *source.then, *values)
-    points = {id_: _points(mine) for id_, mine in groupby(rows, key=lambda row: row["patient_id"])}
-    return {id_: _category(instrument, points.get(id_, []), course.doses) for id_, course in courses.items()}
+# --- Courses ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +184,16 @@ def _limits(course: _Course) -> tuple[datetime, datetime, datetime]:
     return course.opens, course.closes, first_dose_at
 
 
+async def _decisive(source: Source, courses: Mapping[UUID, _Course]) -> Sequence[asyncpg.Record]:
+    """The category is that of the episode the patient is in, or was in last, as the caseload says it."""
+    limits = [_limits(course) for course in courses.values()]
+    opens, closes, dosed = ([each[place] for each in limits] for place in range(3))
+    instrument = known_instrument(source.asked.instruments[0]).id
+    values = (list(courses), instrument, opens, closes, dosed)
+    rows: list[asyncpg.Record] = await source.connection.fetch(_DECISIVE, *source.then, *values)
+    return rows
+
+
 def _points(rows: Iterable[asyncpg.Record]) -> list[Point]:
     return [Point(str(row["id"]), row["taken_at"], whole(row["total"]), Validity(row["validity"])) for row in rows]
 
@@ -241,3 +201,82 @@ def _points(rows: Iterable[asyncpg.Record]) -> list[Point]:
 def _category(instrument: Instrument, points: Sequence[Point], doses: Sequence[Dose]) -> str | None:
     found = latest_category(instrument, points, usual_baseline(points, doses))
     return None if found is None else found.value
+
+
+# --- People -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is on record of some patients who have had a dose, as it was read."""
+
+    doses: Mapping[UUID, asyncpg.Record]  # the first of each
+    modalities: Mapping[UUID, str]  # by episode
+    identifiers: Sequence[asyncpg.Record]
+    keys: Mapping[UUID, DataKey]  # that open these
+    courses: Mapping[UUID, _Course]
+    decisive: Sequence[asyncpg.Record]  # forms
+
+
+async def _readings(source: Source, willing: Sequence[UUID]) -> AsyncIterator[_Reading]:
+    told = {column.name for column in columns_asked(source.asked).get("patients", ())}
+    for some in parts(willing, AT_ONCE):
+        histories = await find_histories(source.connection, source.clinic_id, some, source.known_at)
+        doses = await _first_doses(source, histories)
+        ids = list(doses)
+        modalities = await source.connection.fetch(_MODALITIES, *source.then, ids)
+        sealed = await source.connection.fetch(_IDENTIFIERS, source.clinic_id, ids) if "age" in told else []
+        keys = await find_keys(source.connection, source.ring, source.clinic_id, [row["id"] for row in sealed])
+        courses = {id_: _course(histories[id_], source.known_at) for id_ in ids}
+        decisive = await _decisive(source, courses) if "category" in told else []
+        yield _Reading(doses, {row["id"]: row["modality"] for row in modalities}, sealed, keys, courses, decisive)
+
+
+def _persons(source: Source, read: _Reading) -> list[Person]:
+    born, instrument = _births(source.clinic_id, read), known_instrument(source.asked.instruments[0])
+    points = {id_: _points(mine) for id_, mine in groupby(read.decisive, key=lambda row: row["patient_id"])}
+    found = []
+    for id_, dose in read.doses.items():
+        traits = _traits(dose, read.modalities[dose["episode_id"]], born.get(id_))
+        if _is_in(source.asked, dose["started_at"], traits):
+            category = _category(instrument, points.get(id_, []), read.courses[id_].doses)
+            found.append(Person(id_, dose["started_at"], traits, category))
+    return found
+
+
+def _first_dose(history: History) -> Dose | None:
+    doses = [dose for episode in history for dose in episode.doses]
+    return min(doses, key=lambda dose: (dose.started_at, dose.id), default=None)
+
+
+async def _first_doses(source: Source, histories: Mapping[UUID, History]) -> dict[UUID, asyncpg.Record]:
+    firsts = {id_: UUID(first.id) for id_, history in histories.items() if (first := _first_dose(history)) is not None}
+    found = await source.connection.fetch(_FIRST_DOSES, *source.then, list(firsts.values()))
+    rows = {row["id"]: row for row in found}
+    return {id_: rows[dose_id] for id_, dose_id in firsts.items()}
+
+
+def _traits(dose: asyncpg.Record, modality: str, born_on: date | None) -> tuple[Value, ...]:
+    day = day_of(dose["started_at"], dose["started_at_offset_minutes"])
+    age = None if born_on is None or born_on > day else age_on(born_on, day)
+    return age, day.year, modality, dose["medicine"], dose["route"], dose["dose_mg"]
+
+
+def _is_in(asked: ReleaseCreate, first_dose_at: datetime, traits: tuple[Value, ...]) -> bool:
+    cohort, month = asked.cohort, first_dose_at.astimezone(UTC).strftime("%Y-%m")
+    known = dict(zip(TRAITS, traits, strict=True))
+    return (
+        (cohort.first_dose_from or "") <= month <= (cohort.first_dose_to or "9999")
+        and cohort.modality in {None, known["modality"]}
+        and cohort.route in {None, known["route"]}
+    )
+
+
+def _births(clinic_id: UUID, read: _Reading) -> dict[UUID, date]:
+    found = {}
+    for row in read.identifiers:
+        home = place("patient", "identifiers", clinic_id, row["id"])
+        known = json.loads(open_text(read.keys[row["id"]], row["identifiers"], home))
+        if known.get("date_of_birth") is not None:
+            found[row["id"]] = date.fromisoformat(known["date_of_birth"])
+    return found
