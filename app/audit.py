@@ -19,7 +19,7 @@ from app.tables import AuditEvent
 
 class Outcome(StrEnum):
     DONE = "done"
-    REFUSED = "refused"  # the role may not
+    REFUSED = "refused"  # the role may not; of research data, whatever else forbids it, too
     ABSENT = "absent"  # the clinic has no such thing
 
 
@@ -74,10 +74,12 @@ async def record_read(
     await _add(connection, event, patients if alone is None else ())
 
 
-async def record_refusal(connection: asyncpg.Connection, actor: Actor, operation: str, outcome: Outcome) -> None:
-    """What was asked for in vain: about nobody, for nothing was shown, and without ids, for they may be of others."""
-    event = _columns(actor, operation, datetime.now(UTC)) | {"outcome": outcome, "resource_id": actor.clinic_id}
-    await _add(connection, event, ())
+async def record_refusal(
+    connection: asyncpg.Connection, actor: Actor, operation: str, outcome: Outcome, thing: UUID | None = None
+) -> None:
+    """What was asked for in vain: about nobody, for nothing was shown. `thing` was found, so it is the clinic's own."""
+    event = _columns(actor, operation, datetime.now(UTC)) | {"outcome": outcome}
+    await _add(connection, event | {"resource_id": thing or actor.clinic_id}, ())
 
 
 def digest_of(patients: Collection[UUID]) -> str | None:

@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS: Final = "Authorization, Content-Type, Device-Time, Idempotency-Key, If-Match, If-None-Match, Purpose"
-ANSWER_HEADERS: Final = (
-    "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id"  # those browsers hide
+ANSWER_HEADERS: Final = (  # those browsers hide
+    "Cohort-Questions-Left, ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id"
 )
 REMEMBERED_SECONDS: Final = 600
 

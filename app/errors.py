@@ -33,6 +33,8 @@ class Fault:
 class AppError(Exception):
     """Base of everything a caller is told about. `detail` is for people and carries no patient data."""
 
+    is_told = False  # in the trail, by whoever raised it
+
     def __init__(self, detail: str, *, faults: tuple[Fault, ...] = ()) -> None:
         super().__init__(detail)
         self.detail = detail

@@ -74,6 +74,7 @@ HEADERS: Final = {
     "Retry-After": "Seconds to wait before the request is repeated.",
     "Location": "Address of what was made.",
     "Idempotency-Replayed": "`true` when this is the answer to an earlier request with the same key or id.",
+    "Cohort-Questions-Left": "How many different cohort questions a researcher may still ask in these 30 days.",
     "Link": 'Address of the next page, `rel="next"` (RFC 8288); absent on the last.',
 }
 PURPOSE: Final[Mapping[str, Any]] = {

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
 from app import errors
 from app.errors import AppError, Fault
-from app.schemas.faults import invalid
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -174,7 +172,6 @@ _BY_STATUS: Final = {kind.status: kind for kind in (MALFORMED, UNAUTHENTICATED, 
 def install(app: FastAPI) -> None:
     """Makes every error of the application one of ours."""
     app.add_exception_handler(AppError, from_app_error)
-    app.add_exception_handler(RequestValidationError, _from_validation)
     app.add_exception_handler(HTTPException, _from_http)
 
 
@@ -216,11 +213,6 @@ async def from_app_error(_: Request, error: Exception) -> Response:
     if isinstance(error, errors.UnauthenticatedError):
         headers["WWW-Authenticate"] = "Bearer"
     return response(kind, error.detail, error.faults, headers)
-
-
-async def _from_validation(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101  # same
-    return await from_app_error(request, invalid(error.errors()))
 
 
 async def _from_http(request: Request, error: Exception) -> Response:

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     )
     database_pooler: Literal["none", "transaction"] = Field(
         default="none",
-        description="`transaction` when a pooler such as PgBouncer hands out connections per transaction.",
+        description="`transaction` behind a pooler such as PgBouncer, in transaction and in session mode.",
     )
     data_dir: Path = Field(default=Path(".tidemark"), description="Where the private Postgres keeps its data.")
     pg_bin: Path | None = Field(

@@ -26,6 +26,7 @@ class Invented:
     next_opened_on: float | None = None
     events: tuple[tuple[int, str, bool], ...] = ()  # place of the dose, term, serious
     preparations: int = 0
+    consents: bool = True  # to research
 
     def at(self, day: float) -> datetime:
         return self.first_dose_at + timedelta(days=day)
@@ -62,6 +63,7 @@ async def settle(database: Database, clinic_id: UUID, people: Sequence[Invented]
         for one in people:
             patient, episode = uuid4(), uuid4()
             await connection.execute(_PATIENT, clinic_id, patient)
+            await connection.executemany(_CONSENT, [(clinic_id, patient, uuid4())] * one.consents)
             closed_at = None if one.closed_on is None else one.at(one.closed_on)
             await connection.execute(_EPISODE, clinic_id, patient, episode, one.modality, one.at(-7), closed_at)
             if one.next_opened_on is not None:
@@ -92,6 +94,11 @@ async def settle(database: Database, clinic_id: UUID, people: Sequence[Invented]
 
 
 _PATIENT = "INSERT INTO patient (clinic_id, id, created_at) VALUES ($1, $2, now())"
+_CONSENT = """
+INSERT INTO consent (clinic_id, id, version, recorded_at, recorded_by, patient_id, purpose, how,
+    given_at, given_at_offset_minutes)
+VALUES ($1, $3, 1, now(), $1, $2, 'research', 'signed', '2025-12-01', 0)
+"""
 _EPISODE = """
 INSERT INTO episode (clinic_id, id, version, recorded_at, recorded_by, patient_id, modality, opened_at,
     opened_at_offset_minutes, closed_at, closed_at_offset_minutes, entered_in_error)

@@ -53,8 +53,8 @@ def printed(environment: Mapping[str, str], *arguments: str) -> str:
 
 def said(environment: Mapping[str, str], *arguments: str) -> str:
     """The same from inside this process, because starting one takes more than a second."""
-    outer = dict.fromkeys(name for name in os.environ if name.startswith("TIDEMARK_"))
-    result = CliRunner().invoke(cli, arguments, env=outer | environment)
+    outer = {name: None for name in os.environ if name.startswith("TIDEMARK_")}
+    result = CliRunner().invoke(cli, arguments, env={**outer, **environment})
     assert (result.exit_code, result.stderr) == (0, ""), repr(result.exception)
     return result.stdout
 
@@ -177,8 +177,8 @@ async def test_a_code_of_the_command_line_lets_a_telephone_in(
     environment: dict[str, str], clinic_id: str, anonymous: httpx2.AsyncClient
 ) -> None:
     """As the patient it was made for; the trail says that the operator made it."""
-    create = ("token", "create", "--clinic", clinic_id, "--role", "admin", "--json")
-    token = json.loads(await asyncio.to_thread(said, environment, *create))["token"]
+    by_admin = ("token", "create", "--clinic", clinic_id, "--role", "admin", "--json")
+    token = json.loads(await asyncio.to_thread(said, environment, *by_admin))["token"]
     staff = {"Authorization": f"Bearer {token}"}
     patient = (await anonymous.post("/v1/patients", json={}, headers=staff)).json()["id"]
     create = ("enrolment", "create", "--clinic", clinic_id, "--patient", patient)

@@ -5,7 +5,8 @@ therefore make a new question unanswerable, and the refusal itself must tell lit
 is too small and for one too near to another, and near includes equal.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -14,6 +15,9 @@ from app.privacy.cells import SMALLEST_CELL
 from app.privacy.noise import keyed_uniform
 
 QUESTIONS: Final = 50  # for each researcher and period, refused ones included; judgement
+
+
+Cohorts = tuple[bool, ...]  # of which of the cohorts somebody is
 
 
 class Refusal(StrEnum):
@@ -38,6 +42,7 @@ def decide(
     asked: int,
     smallest_difference: int,
     *,
+    leaves_few: bool = False,
     smallest_cohort: int = SMALLEST_CELL,
     questions: int = QUESTIONS,
 ) -> Refusal | None:
@@ -47,7 +52,7 @@ def decide(
     and another figure of the same people is no difference of people. It only counts as a question.
 
     `answered` should hold the cohorts of all researchers who may talk to each other, in every state of the data;
-    `asked` is one researcher's, since the period began.
+    `asked` is one researcher's, since the period began. `leaves_few` is what `leaves_few_over` says of all of them.
 
     Units and range: people and questions, at least 0; `smallest_difference` as `needed_difference` gives it.
     Missing data: none; an earlier cohort whose members are no longer known has to be given with difference 0.
@@ -68,12 +73,66 @@ def decide(
         raise ValueError("numbers of people and questions are not negative, and least numbers hide somebody")
     if asked >= questions:
         return Refusal.BUDGET_SPENT
-    if people < smallest_cohort:
+    if people < smallest_cohort or leaves_few:
         return Refusal.TOO_FEW_PEOPLE
     others = [earlier for earlier in answered if earlier.cohort != cohort]
     if any(earlier.difference < smallest_difference for earlier in others):
         return Refusal.TOO_FEW_PEOPLE
     return None
+
+
+def leaves_few_over(kinds: Mapping[Cohorts, int], threshold: int = SMALLEST_CELL) -> bool:
+    """Whether adding and subtracting answers, with the last cohort among them, leaves a few people over.
+
+    All less those by vein less those by mouth is an answer about whoever else there is, though each of the three is far
+    from the others. People who are in the same cohorts are a kind. A sum that is nothing on every large kind and
+    something on a small one exists when the small kinds raise the rank of the table of kinds by cohorts.
+
+    Units and range: for each kind, in which cohorts it is, in one order for all, and of how many people it is.
+    Missing data: none; who is in no cohort makes no difference.
+
+    Raises:
+        ValueError: kinds of different lengths.
+
+    Source: trackers, Denning 1979, ACM Trans Database Syst 4:76-96; that rank decides is linear algebra.
+
+    >>> leaves_few_over({(True, True, False): 30, (True, False, True): 40, (True, False, False): 3})
+    True
+    >>> leaves_few_over({(True, True, False): 30, (True, False, True): 40, (True, False, False): 12})
+    False
+    """
+    if len({len(kind) for kind in kinds}) > 1:
+        raise ValueError("every kind is in or out of each cohort")
+    before = _few_over(((kind[:-1], count) for kind, count in kinds.items()), threshold)
+    return _few_over(kinds.items(), threshold) > before
+
+
+def _few_over(kinds: Iterable[tuple[Cohorts, int]], threshold: int) -> int:
+    """By how much the small kinds raise the rank."""
+    sizes: Counter[Cohorts] = Counter()
+    for kind, count in kinds:
+        sizes[kind] += count
+    rows = sorted(sizes, key=lambda kind: sizes[kind] < threshold)  # large ones first
+    raised, basis = 0, dict[int, list[int]]()
+    for kind in rows:
+        raised += _adds_to(basis, [int(is_in) for is_in in kind]) and sizes[kind] < threshold
+    return raised
+
+
+_PRIME: Final = (1 << 61) - 1  # ranks modulo a large prime are those of whole numbers but for freaks; and exact
+
+
+def _adds_to(basis: dict[int, list[int]], row: list[int]) -> bool:
+    """Gauss: takes the row into the basis unless it is a sum of what is there. By the place of the leading 1."""
+    for place in range(len(row)):
+        if not (value := row[place]):
+            continue
+        if place not in basis:
+            inverse = pow(value, -1, _PRIME)
+            basis[place] = [each * inverse % _PRIME for each in row]
+            return True
+        row = [(mine - value * each) % _PRIME for mine, each in zip(row, basis[place], strict=True)]
+    return False
 
 
 def needed_difference(key: bytes, cohort: bytes, threshold: int = SMALLEST_CELL) -> int:

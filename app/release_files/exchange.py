@@ -14,6 +14,7 @@ from typing import Final
 
 from app.release_files.model import Column, ReleaseFileError, Row, TableShape, Value
 from app.release_files.rows import as_whole
+from app.release_files.shapes import TIME_COLUMNS
 from app.release_files.wide import ANSWERS, answers_of, by_key, instrument_of
 from app.scoring.model import Answer, Instrument, Item
 
@@ -220,11 +221,17 @@ def _window(instrument: Instrument) -> str:
 # --- Both -------------------------------------------------------------------------------------------------------------
 
 
+_USED: Final = {"patient", "instrument", "total", "validity", ANSWERS, *TIME_COLUMNS}  # what has a place in both
+
+
 def _missing(whole: Sequence[Column], told: Sequence[Column], scores: TableShape) -> str:
-    """What the standard has, or we could tell, and this release does not: for its dictionary."""
-    names = [column.name for column in whole if column not in told]
-    names += [] if ANSWERS in scores.names else ["answers to single items"]
-    return f" Not in this release: {', '.join(names)}." if names else ""
+    """What the standard has and this release has not, and what this release has and the standard has no place for."""
+    absent = [column.name for column in whole if column not in told]
+    absent += [] if ANSWERS in scores.names else ["answers to single items"]
+    homeless = [name for name in scores.names if name not in _USED]
+    return (f" Not in this release: {', '.join(absent)}." if absent else "") + (
+        f" In `scores` and `scores_wide` alone: {', '.join(homeless)}." if homeless else ""
+    )
 
 
 def _forms(scores: TableShape, instruments: Sequence[Instrument], rows: Iterable[Row]) -> Iterator[_Form]:

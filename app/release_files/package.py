@@ -36,7 +36,7 @@ def datapackage(told: Told, files: Sequence[FileFacts], shapes: Sequence[TableSh
     names = {file.name for file in files}
     return {
         "profile": "data-package",
-        "name": f"release-{told['release']}",
+        "name": f"release-{told['id']}",
         "title": told["request"]["purpose"],
         "description": NOTICE,
         "created": told["known_at"],

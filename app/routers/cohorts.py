@@ -1,6 +1,6 @@
 """What became of a cohort, over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -15,10 +15,12 @@ from app.schemas.fields import InstrumentReference
 from app.schemas.treatment_sessions import Route
 from app.scoring.cohort_course import CohortFilter
 from app.services import cohorts
-from app.services.cohorts import CohortRequest
+from app.services.cohorts import CohortRequest, ToldCohort
 
 router = APIRouter(prefix="/v1/cohorts", tags=["cohorts"], route_class=StrictRoute)
 
+_HEADER: Final = "Cohort-Questions-Left"
+_LEFT: Final = {_HEADER: {"$ref": f"#/components/headers/{_HEADER}"}}
 Reader = Annotated[Actor, Depends(allowed(Permission.READ_COHORTS))]
 
 
@@ -43,19 +45,21 @@ def _request(
 @router.get(
     "/outcomes",
     summary="Rates, effects and durability of a cohort, with intervals and denominators",
-    responses={200: {"content": {"application/json": {"example": example()}}}},
+    responses={200: {"content": {"application/json": {"example": example()}}, "headers": _LEFT}},
 )
 async def get_cohort_outcomes(
-    actor: Reader, database: DatabaseDep, request: Annotated[CohortRequest, Depends(_request)]
+    actor: Reader, database: DatabaseDep, request: Annotated[CohortRequest, Depends(_request)], response: Response
 ) -> CohortAnswer:
     """Figures behind which fewer than 11 persons stand are not told. It says nothing of causes."""
-    return await cohorts.get_outcomes(database, actor, request)
+    told = await cohorts.get_outcomes(database, actor, request)
+    response.headers.update(_left(told))
+    return told.answer
 
 
 @router.get(
     "/outcomes.svg",
     summary="The same figures as a picture",
-    responses={200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}, "headers": _LEFT}},
     response_class=SvgResponse,
 )
 async def get_cohort_picture(
@@ -67,6 +71,10 @@ async def get_cohort_picture(
     ] = "mean",
 ) -> Response:
     """Scalable, readable in grey, described in words for screen readers; from the figures as they were told."""
-    answer = await cohorts.get_outcomes(database, actor, request)
-    headers = {"Cache-Control": "no-store", "Content-Security-Policy": SVG_POLICY}
-    return SvgResponse(cohort_svg(answer, picture), headers=headers)
+    told = await cohorts.get_outcomes(database, actor, request)
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": SVG_POLICY} | _left(told)
+    return SvgResponse(cohort_svg(told.answer, picture), headers=headers)
+
+
+def _left(told: ToldCohort) -> dict[str, str]:
+    return {} if told.questions_left is None else {_HEADER: str(told.questions_left)}

@@ -18,6 +18,7 @@ from app.schemas.cohorts import (
     CohortEventAnswer,
     CohortMeasureAnswer,
     CohortOutcomeAnswer,
+    CohortPersons,
     CohortTimePointAnswer,
     CurvePointAnswer,
     DisclosureAnswer,
@@ -78,21 +79,23 @@ _SOURCES: Final[Mapping[str, tuple[str, str]]] = {  # by how the code begins: so
 }
 
 
-def cohort_answer(instrument: Instrument, only: CohortFilter, cohort: CohortRecord, question: bytes) -> CohortAnswer:
+def cohort_answer(
+    instrument: Instrument, only: CohortFilter, of: CohortPersons, cohort: CohortRecord, question: bytes
+) -> CohortAnswer:
     """Each call draws its own noise: who has to get the same answer twice keeps the answer."""
     found = cohort_outcomes(cohort.courses)
     told = _Told(secrets.token_bytes(32), question)
     return CohortAnswer(
         instrument=instrument.key,
         as_of=cohort.as_of,
-        cohort=CohortChoice(**asdict(only)),
+        cohort=CohortChoice(of=of, **asdict(only)),
         disclosure=DisclosureAnswer(minimum=SMALLEST_CELL, rule=RULE),
         flow=FlowAnswer(
-            not_dosed=None if cohort.not_dosed is None else told.count(cohort.not_dosed),
-            dosed=told.count(found.persons),
-            with_baseline=told.count(found.baseline.n),
+            not_dosed=None if cohort.not_dosed is None else told.count("not_dosed", cohort.not_dosed),
+            dosed=told.count(_DUE, found.persons),
+            with_baseline=told.count("baseline", found.baseline.n),
         ),
-        baseline=told.mean(found.baseline),
+        baseline=told.mean("baseline", found.baseline),
         time_points=[_time_point(told, instrument, one) for one in found.time_points],
         durability=_durability(told, found),
         doses=list(_doses(told, found)),
@@ -106,19 +109,21 @@ def cohort_answer(instrument: Instrument, only: CohortFilter, cohort: CohortReco
 class _Told:
     """Tells figures of one answer.
 
-    Equal numbers of people bear equal noise: of the same people it would else be drawn again and again, and average
-    out. Parts of a whole have names, so that each bears noise of its own.
+    The same people bear the same noise wherever they are counted: drawn again and again it would average out. People
+    have a name, and figures of one name share their noise where their numbers are equal. Under two names equal numbers
+    differ: else it would show that all who were due have answered.
     """
 
     key: bytes
     question: bytes
 
-    def count(self, count: int) -> Cell:
-        told = told_count(count, self.key, self.question, _among(count))
+    def count(self, people: str, count: int) -> Cell:
+        told = told_count(count, self.key, self.question, _noise_of(people, count))
         return _suppressed(told.hidden) if told.count is None else told.count
 
-    def share(self, name: str, count: int, n: int) -> Share:
-        told = told_rate(count, n, self.key, self.question, name, _among(n))
+    def share(self, people: str, count: int, among: str, n: int) -> Share:
+        names = _noise_of(people, count), _noise_of(among, n)
+        told = told_rate(count, n, self.key, self.question, *names)
         if told.numerator is None or told.denominator is None or told.rate is None:
             return _suppressed(told.hidden)
         interval = wilson(told.numerator, told.denominator)
@@ -128,12 +133,13 @@ class _Told:
 
     def parts(self, name: str, counts: Mapping[str, int]) -> dict[str, Cell]:
         """Of people whose number may be known: no small part follows from the others."""
-        told = told_parts({f"{name}/{part}": count for part, count in counts.items()}, self.key, self.question)
+        names = {_noise_of(f"{name}/{part}", count): count for part, count in counts.items()}
+        told = told_parts(names, self.key, self.question)
         cells = (_suppressed(one.hidden) if one.count is None else one.count for one in told.values())
         return dict(zip(counts, cells, strict=True))
 
-    def mean(self, found: MeanChange) -> Mean:
-        n = self.count(found.n)
+    def mean(self, people: str, found: MeanChange) -> Mean:
+        n = self.count(people, found.n)
         if isinstance(n, SuppressedAnswer):
             return n
         if found.mean is None or not to_nearest(found.sd or 0, _POINTS) or found.low is None or found.high is None:
@@ -141,8 +147,8 @@ class _Told:
         values = {name: to_nearest(getattr(found, name), _POINTS) for name in ("mean", "sd", "low", "high")}
         return MeanAnswer(n=n, **values)
 
-    def effect(self, found: EffectSize) -> EffectAnswer | SuppressedAnswer:
-        n = self.count(found.n[0])
+    def effect(self, people: str, found: EffectSize) -> EffectAnswer | SuppressedAnswer:
+        n = self.count(people, found.n[0])
         if isinstance(n, SuppressedAnswer):
             return n
         if found.g is None or found.low is None or found.high is None:
@@ -151,8 +157,11 @@ class _Told:
         return EffectAnswer(n=n, standardiser=found.standardiser, **values)
 
 
-def _among(people: int) -> str:
-    return f"among/{people}"
+_DUE: Final = "due"  # by the calendar alone: of one name at every time
+
+
+def _noise_of(people: str, count: int) -> str:
+    return f"{people}/{count}"
 
 
 def _suppressed(reason: object) -> SuppressedAnswer:
@@ -161,24 +170,23 @@ def _suppressed(reason: object) -> SuppressedAnswer:
 
 def _time_point(told: _Told, instrument: Instrument, found: TimePointFigures) -> CohortTimePointAnswer:
     code, present = found.at.code, found.presences
+    observed, judged = f"{code}/{Presence.OBSERVED}", f"{code}/judged"
     return CohortTimePointAnswer(
         code=code,
         from_days=(found.at.after - found.at.early) / DAY,
         to_days=(found.at.after + found.at.late) / DAY,
-        due=told.count(found.due),
+        due=told.count(_DUE, found.due),
         **told.parts(code, {presence.value: present[presence] for presence in Presence}),
-        observed_rate=told.share(f"{code}/observed_rate", present[Presence.OBSERVED], found.due),
-        judged=told.count(found.judged),
-        total=told.mean(found.total),
-        change=told.mean(found.change),
-        effect=told.effect(found.effect),
-        outcomes=[
-            _outcome(told, instrument, f"{code}/{outcome}", outcome, tally) for outcome, tally in found.tallies.items()
-        ],
+        observed_rate=told.share(observed, present[Presence.OBSERVED], _DUE, found.due),
+        judged=told.count(judged, found.judged),
+        total=told.mean(observed, found.total),
+        change=told.mean(judged, found.change),
+        effect=told.effect(judged, found.effect),
+        outcomes=[_outcome(told, instrument, code, outcome, tally) for outcome, tally in found.tallies.items()],
     )
 
 
-def _outcome(told: _Told, instrument: Instrument, name: str, outcome: Outcome, tally: Tally) -> CohortOutcomeAnswer:
+def _outcome(told: _Told, instrument: Instrument, code: str, outcome: Outcome, tally: Tally) -> CohortOutcomeAnswer:
     rule = outcome_rules(instrument).get(outcome)
     if rule is None:
         nothing = _suppressed("no_rule")
@@ -190,8 +198,8 @@ def _outcome(told: _Told, instrument: Instrument, name: str, outcome: Outcome, t
         rule=rule.code,
         threshold=rule.value,
         source=rule.source,
-        of_observed=told.share(f"{name}/observed", tally.met, tally.observed),
-        of_treated=told.share(f"{name}/treated", worst_case(outcome, tally), tally.treated),
+        of_observed=told.share(f"{code}/{outcome}", tally.met, f"{code}/judged", tally.observed),
+        of_treated=told.share(f"{code}/{outcome}", worst_case(outcome, tally), f"{code}/treated", tally.treated),
     )
 
 
@@ -199,13 +207,13 @@ def _durability(told: _Told, found: CohortOutcomes) -> CohortDurabilityAnswer:
     points = told_points(found.response)
     return CohortDurabilityAnswer(
         rule=f"{FIRST_FORM_WITHOUT.code}@{FIRST_FORM_WITHOUT.version}",
-        persons=told.count(found.response.n),
-        lost=told.count(found.response.events),
+        persons=told.count("responded", found.response.n),
+        lost=told.count("lost", found.response.events),
         median_days=_median(found.response_median, points[-1].survival if points else None),
         curve=[
             CurvePointAnswer(
                 day=point.day,
-                at_risk=told.count(point.at_risk),
+                at_risk=told.count("at_risk", point.at_risk),
                 survival=round(point.survival, 2),
                 low=round(point.low, 2),
                 high=round(point.high, 2),
@@ -229,7 +237,8 @@ def _median(found: MedianSurvival, told_down_to: float | None) -> float | Suppre
 def _doses(told: _Told, found: CohortOutcomes) -> Iterator[CohortDoseAnswer]:
     """Those told of."""
     for one in found.doses:
-        persons, change = told.count(one.persons), told.mean(one.change)
+        persons = told.count(_DUE if one.number == 1 else f"dose/{one.number}", one.persons)
+        change = told.mean(f"dose/{one.number}/{one.window}", one.change)
         if change != _suppressed(Hidden.TOO_FEW):
             yield CohortDoseAnswer(dose_number=one.number, window=one.window, persons=persons, change=change)
 
@@ -238,9 +247,9 @@ def _events(told: _Told, cohort: CohortRecord, persons: int) -> Iterator[CohortE
     """All terms there are, also those of nobody."""
     doses = sum(course.doses for course in cohort.courses)
     for term, count in (dict.fromkeys(get_args(Term), EventCount(0, 0)) | cohort.events).items():
-        of_persons = told.share(f"event/{term}/persons", count.persons, persons)
+        of_persons = told.share(f"event/{term}/persons", count.persons, _DUE, persons)
         hidden = isinstance(of_persons, SuppressedAnswer)
-        of_doses = of_persons if hidden else told.share(f"event/{term}/doses", count.doses, doses)
+        of_doses = of_persons if hidden else told.share(f"event/{term}/doses", count.doses, "doses", doses)
         yield CohortEventAnswer(term=term, persons=of_persons, doses=of_doses)
 
 
@@ -254,8 +263,8 @@ def _measure(told: _Told, found: MeasureFigures) -> CohortMeasureAnswer:
     source, differs = next(value for code, value in _SOURCES.items() if found.code.startswith(code))
     return CohortMeasureAnswer(
         code=found.code,
-        rate=told.share(found.code, found.tally.met, found.tally.observed),
-        unknown=told.count(found.tally.unknown),
+        rate=told.share(found.code, found.tally.met, "measured", found.tally.observed),
+        unknown=told.count(f"{found.code}/unknown", found.tally.unknown),
         source=source,
         differs=differs,
     )
@@ -275,7 +284,7 @@ def example() -> dict[str, Any]:
     return {
         "instrument": "phq-9@1",
         "as_of": "2026-11-20T19:30:00Z",
-        "cohort": asdict(CohortFilter(first_dose_from="2026-01", first_dose_to="2026-06")),
+        "cohort": {"of": "consenting"} | asdict(CohortFilter(first_dose_from="2026-01", first_dose_to="2026-06")),
         "disclosure": {"minimum": SMALLEST_CELL, "rule": RULE},
         "flow": {"not_dosed": few, "dosed": 82, "with_baseline": 79},
         "baseline": {"n": 78, "mean": 17.5, "sd": 4.0, "low": 16.5, "high": 18.5},

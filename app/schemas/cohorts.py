@@ -78,9 +78,16 @@ Share = ShareAnswer | SuppressedAnswer
 Mean = MeanAnswer | SuppressedAnswer
 
 
-class CohortChoice(Answer):
-    """What the cohort was chosen by; null leaves a trait open."""
+CohortPersons = Literal["consenting", "in_view"]
 
+
+class CohortChoice(Answer):
+    """Whom it was chosen from and by what; null leaves a trait open."""
+
+    of: CohortPersons = Field(
+        description="`consenting`: those who consent to research, for researchers. `in_view`: everybody whom you may "
+        "see, for the clinic's own figures."
+    )
     first_dose_from: Month | None
     first_dose_to: Month | None
     modality: Modality | None

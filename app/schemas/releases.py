@@ -169,7 +169,7 @@ class ManifestColumn(Answer):
 class Manifest(Answer):
     """What the files are, what was done to the data, and what that leaves.
 
-    `manifest.json` says the same under the same names, with the release's `request`, and not of itself.
+    `manifest.json` says the same under the same names, with the release's `id` and `request`, and not of itself.
     """
 
     words: str
@@ -249,6 +249,7 @@ class ReleaseAnswer(Answer):
     ready_at: Timestamp | None
     failure: str | None = Field(
         description="`too_few_people`: choose a wider cohort. `nobody_can_be_hidden`: ask for fewer columns. "
+        "`too_near_an_earlier_release`: a few who were released before are missing; choose the same people or others. "
         "`defect`: building it failed five times; tell whoever runs the service."
     )
     ended_at: Timestamp | None

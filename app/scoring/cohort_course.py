@@ -10,17 +10,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from itertools import starmap
 from typing import Final
 
 from app.scoring.cohort import TimePoint
 from app.scoring.comparison import WEEKS, baseline_group
 from app.scoring.default_rules import default_threshold, verdict_of
-from app.scoring.durability import FIRST_FORM_WITHOUT, Durability, durability
+from app.scoring.durability import FIRST_FORM_WITHOUT, Spell, first_response
 from app.scoring.judgement import RELIABLE_CHANGE
 from app.scoring.model import Instrument, Point, Threshold
 from app.scoring.nhs import PHQ9_GAD7, PHQ9_PCL5, FirstLast, PairOutcome, first_and_last, judge_pair
 from app.scoring.quality_measures import Measured, measured
-from app.scoring.session_effect import STANDARD_PAIRING, PairingRules, session_effects
+from app.scoring.session_effect import STANDARD_PAIRING, PairingRules, effect_sizes
 from app.scoring.timeline import DAY, HOUR, InTimeOrder, elapsed, in_time_order, instant
 from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline
 
@@ -193,11 +194,11 @@ def course_outcome(
     everything = in_time_order(course.points)
     own = _own(everything, course.ends_at)
     before = baseline.point.total if isinstance(baseline, Baseline) else None
-    last = durability(own, baseline, course.doses, instrument) if before is not None else None
+    response = first_response(own, baseline, course.doses, instrument) if before is not None else None
     return CourseOutcome(
         baseline=before,
         looks=_looks(instrument, own, course, first, before, as_of),
-        response_days=None if last is None else _response_days(last),
+        response_days=None if response is None else _response_days(response),
         doses=len(course.doses),
         effects=_effects(instrument, own, course.doses),
         pairs=_pairs(instrument, own, course),
@@ -208,8 +209,7 @@ def course_outcome(
 def _own(points: InTimeOrder, ends_at: datetime | None) -> InTimeOrder:
     if ends_at is None:
         return points
-    end = instant(ends_at)
-    return InTimeOrder(point for point in points if instant(point.at) < end)
+    return InTimeOrder(points[: bisect_left(points.instants, instant(ends_at))])
 
 
 def _looks(
@@ -220,7 +220,8 @@ def _looks(
     before: float | None,
     as_of: datetime,
 ) -> tuple[Look, ...]:
-    scored = [(instant(point.at) - first, point.total) for point in points if point.total is not None]
+    timed = zip(points.instants, points, strict=True)
+    scored = [(at - first, point.total) for at, point in timed if point.total is not None]
     times = [since for since, _ in scored]
     speaks_from = MINIMUM_RECALL_AFTER * instrument.recall_days * DAY
     now, end = elapsed(first, as_of), None if course.ends_at is None else elapsed(first, course.ends_at)
@@ -234,14 +235,8 @@ def _looks(
         judged = [form for form in window if form[0] >= speaks_from]
         total = _nearest(judged or window, at.after)
         absent = Presence.ENDED if end is not None and end <= closes else Presence.MISSED
-        looks.append(
-            Look(
-                presence=absent if total is None else Presence.OBSERVED,
-                total=total,
-                judged=bool(judged),
-                findings=_findings(instrument, before, total if judged else None),
-            )
-        )
+        presence = absent if total is None else Presence.OBSERVED
+        looks.append(_look(instrument, before, presence, total, judged=bool(judged)))
     return tuple(looks)
 
 
@@ -252,10 +247,13 @@ def _nearest(forms: Sequence[tuple[timedelta, int | float]], middle: timedelta) 
     return min(forms, key=lambda form: abs(form[0] - middle))[1] if forms else None
 
 
-@lru_cache(maxsize=16_384)  # whole totals are few: each pair is judged once
-def _findings(instrument: Instrument, before: float | None, total: float | None) -> tuple[Finding, ...]:
-    rules = outcome_rules(instrument)
-    return tuple(_finding(instrument, outcome, rules.get(outcome), before, total) for outcome in Outcome)
+@lru_cache(maxsize=16_384)  # whole totals are few: each pair is judged once, and stored once
+def _look(
+    instrument: Instrument, before: float | None, presence: Presence, total: float | None, *, judged: bool
+) -> Look:
+    rules, spoken = outcome_rules(instrument), total if judged else None
+    findings = tuple(_finding(instrument, outcome, rules.get(outcome), before, spoken) for outcome in Outcome)
+    return Look(presence, total, judged, findings)
 
 
 def _finding(
@@ -273,18 +271,15 @@ def _finding(
     return Finding.MET if met else Finding.NOT_MET
 
 
-def _response_days(found: Durability) -> tuple[float, bool] | None:
-    spell = found.response
+def _response_days(spell: Spell) -> tuple[float, bool] | None:
     return None if spell.days_sustained is None else (spell.days_sustained, not spell.censored)
 
 
 def _effects(instrument: Instrument, points: InTimeOrder, doses: Sequence[Dose]) -> tuple[DoseEffect, ...]:
-    return tuple(
-        DoseEffect(session.dose_number, after.window, after.effect)
-        for session in session_effects(points, doses, instrument, _pairing(instrument))
-        for after in session.after
-        if after.effect is not None
-    )
+    return tuple(starmap(_dose_effect, effect_sizes(points, doses, instrument, _pairing(instrument))))
+
+
+_dose_effect: Final = lru_cache(maxsize=4_096)(DoseEffect)
 
 
 @lru_cache(maxsize=64)

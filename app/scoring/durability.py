@@ -150,11 +150,7 @@ def durability(
     >>> course.remission.reason.value
     'not_reached'
     """
-    line = dose_line(doses)
-    after = _after_treatment(points, baseline, line)
-    with_total = [point for point in after if point.total is not None]
-    forms = tuple(point for point in with_total if _may_speak(point, line, instrument, rule))
-    course = _course(baseline, line, forms, _why_none(after, with_total), rule)
+    course, forms, with_total, after = _read(points, baseline, doses, instrument, rule)
     return Durability(
         rule=f"{rule.code}@{rule.version}",
         response=course if isinstance(course, Spell) else _response(course, instrument),
@@ -164,6 +160,47 @@ def durability(
         incomplete=len(after) - len(with_total),
         observed_until=forms[-1].at if forms else None,
     )
+
+
+def first_response(
+    points: Iterable[Point],
+    baseline: Baseline | NoBaseline,
+    doses: Iterable[Dose],
+    instrument: Instrument,
+    rule: DurabilityRule = FIRST_FORM_WITHOUT,
+) -> Spell:
+    """The `response` of `durability`, for whoever asks of thousands of courses and of nothing else.
+
+    Units and range, missing data: as `durability`.
+
+    Raises:
+        ValueError: as `durability`.
+
+    Source: as `durability`.
+
+    >>> from app.scoring.registry import get_instrument
+    >>> from app.scoring.treatment import BaselineReason, BaselineRule
+    >>> nothing = NoBaseline(BaselineRule.PRE_TREATMENT, BaselineReason.NO_DOSE)
+    >>> first_response([], nothing, [], get_instrument("phq-9")).reason.value
+    'no_baseline'
+    """
+    course, *_ = _read(points, baseline, doses, instrument, rule)
+    return course if isinstance(course, Spell) else _response(course, instrument)
+
+
+def _read(
+    points: Iterable[Point],
+    baseline: Baseline | NoBaseline,
+    doses: Iterable[Dose],
+    instrument: Instrument,
+    rule: DurabilityRule,
+) -> tuple[_Course | Spell, tuple[Point, ...], Sequence[Point], Sequence[Point]]:
+    """The course, its judged forms, and those with a total among those after the dose."""
+    line = dose_line(doses)
+    after = _after_treatment(points, baseline, line)
+    with_total = [point for point in after if point.total is not None]
+    forms = tuple(point for point in with_total if _may_speak(point, line, instrument, rule))
+    return _course(baseline, line, forms, _why_none(after, with_total), rule), forms, with_total, after
 
 
 def _after_treatment(points: Iterable[Point], baseline: Baseline | NoBaseline, doses: DoseLine) -> tuple[Point, ...]:

@@ -4,10 +4,11 @@ Association in time is all this can show. A pair that cannot be told apart from 
 back to before the dose, gives no number but a reason.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from app.scoring.change import change
@@ -151,12 +152,54 @@ def session_effects(
     """
     forms = in_time_order(points)
     ordered = numbered(doses)
-    error = measurement_error(instrument)
+    error = _error(instrument)
     standard_error = None if error is None else error.s_diff
     return tuple(
         _session(each, stretch, forms, instrument, rules, standard_error)
         for each, stretch in zip(ordered, _stretches(ordered), strict=True)
     )
+
+
+_error: Final = lru_cache(maxsize=64)(measurement_error)
+
+
+def effect_sizes(
+    points: Iterable[Point], doses: Iterable[Dose], instrument: Instrument, rules: PairingRules = STANDARD_PAIRING
+) -> Iterator[tuple[int, str, int | float]]:
+    """The effects of `session_effects` that can be estimated: dose number, window, points. For thousands of courses.
+
+    Units and range: points of the scale. Missing data: what cannot be estimated is left out.
+
+    Raises:
+        ValueError: as `session_effects`.
+
+    Source: as `session_effects`.
+
+    >>> from datetime import UTC
+    >>> from app.scoring.model import Validity
+    >>> from app.scoring.registry import get_instrument
+    >>> dose = Dose("a", datetime(2026, 1, 5, 9, tzinfo=UTC))
+    >>> forms = [Point(f"{hours} h", dose.started_at + hours * HOUR, total, Validity.VALID)
+    ...          for hours, total in ((-2, 48), (170, 35))]
+    >>> list(effect_sizes(forms, [dose], get_instrument("pcl-5-week")))
+    [(1, '7d', -13)]
+    """
+    forms = in_time_order(points)
+    ordered = numbered(doses)
+    for each, stretch in zip(ordered, _stretches(ordered), strict=True):
+        before = _before(stretch, forms, rules)
+        for window in rules.after if isinstance(before, Point) else ():
+            effect = _effect(before, *_choose_after(window, stretch, forms, instrument, rules), instrument)
+            if effect is not None:
+                yield each.number, window.code, effect
+
+
+def _effect(
+    before: _Before, after: Point | None, reason: NotEstimable | None, instrument: Instrument
+) -> int | float | None:
+    if after is None or reason is not None or isinstance(before, NotEstimable):
+        return None
+    return change(instrument, before.total, after.total).points
 
 
 def _stretches(doses: Sequence[NumberedDose]) -> Iterable[_Stretch]:
@@ -214,9 +257,7 @@ def _after(
     point, reason = _choose_after(window, stretch, forms, instrument, rules)
     if isinstance(before, NotEstimable):
         reason = before
-    effect = None
-    if point is not None and isinstance(before, Point) and reason is None:
-        effect = change(instrument, before.total, point.total).points
+    effect = _effect(before, point, reason, instrument)
     return AfterForm(
         window=window.code,
         point=point,

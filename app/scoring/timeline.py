@@ -7,6 +7,7 @@ from daylight saving. Every time is therefore turned into UTC before it is subtr
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from app.scoring.model import Point
@@ -15,23 +16,25 @@ HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)  # 24 hours of elapsed time, also on the day a clock changes
 
 
-class InTimeOrder(tuple[Point, ...]):
+class InTimeOrder(tuple[Point, ...]):  # noqa: SLOT001  # slots would leave no room for the instants
     """Points in the order `in_time_order` gives them, which alone makes these: nobody has to sort them again."""
 
-    __slots__ = ()
+    @cached_property
+    def instants(self) -> list[datetime]:
+        """Of the points, in UTC: looked up many times over."""
+        return [instant(point.at) for point in self]
 
     def between(self, opens: datetime, closes: datetime) -> tuple[Point, ...]:
         """The points from one instant to another, both included."""
-        first = bisect_left(self, instant(opens), key=_instant_of)
-        return self[first : bisect_right(self, instant(closes), key=_instant_of)]
+        return self[bisect_left(self.instants, instant(opens)) : bisect_right(self.instants, instant(closes))]
 
     def until(self, at: datetime) -> tuple[Point, ...]:
         """The points up to an instant, included."""
-        return self[: bisect_right(self, instant(at), key=_instant_of)]
+        return self[: bisect_right(self.instants, instant(at))]
 
     def after(self, at: datetime) -> tuple[Point, ...]:
         """The points later than an instant."""
-        return self[bisect_right(self, instant(at), key=_instant_of) :]
+        return self[bisect_right(self.instants, instant(at)) :]
 
 
 def instant(at: datetime) -> datetime:
@@ -90,7 +93,3 @@ def in_time_order(points: Iterable[Point]) -> InTimeOrder:
     if isinstance(points, InTimeOrder):
         return points
     return InTimeOrder(sorted(points, key=lambda point: (instant(point.at), point.id)))
-
-
-def _instant_of(point: Point) -> datetime:
-    return instant(point.at)

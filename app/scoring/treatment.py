@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from app.scoring.model import Point
@@ -314,6 +315,7 @@ def _share(since: timedelta, window: timedelta) -> float:
     return min(max(since, _NO_TIME), window) / window
 
 
+@lru_cache(maxsize=64)  # few instruments, asked of for each of a cohort's forms
 def _window(recall_days: float) -> timedelta:
     if not recall_days > 0:
         raise ValueError("a recall window must be longer than 0 days")

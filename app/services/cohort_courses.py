@@ -5,10 +5,12 @@ same functions as everywhere; no figure is made in SQL that the core could make.
 """
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,7 +33,7 @@ from app.scoring.cohort_outcomes import CohortRecord, EventCount
 from app.scoring.episode import Episode, stretch
 from app.scoring.model import Instrument, Point, Validity
 from app.scoring.nhs import FirstLast, first_and_last
-from app.scoring.timeline import InTimeOrder, in_time_order
+from app.scoring.timeline import InTimeOrder
 from app.scoring.treatment import Baseline, Dose, NoBaseline
 from app.services.histories import History
 from app.services.patient_records import COUNTS, whole
@@ -116,27 +118,36 @@ class _Course:
     route: str  # of the first dose
     dose_mg: float  # same
     contacts: int
+    dose_ids: Sequence[UUID]
     episode: Episode
     history: History
 
 
 async def read_cohort(
-    connection: asyncpg.Connection, clinic_id: UUID, instrument: Instrument, only: CohortFilter, as_of: datetime
+    connection: asyncpg.Connection,
+    clinic_id: UUID,
+    instrument: Instrument,
+    only: CohortFilter,
+    as_of: datetime,
+    among: Collection[UUID] | None = None,
 ) -> ReadCohort:
+    """Of these patients alone; None: of all whom the transaction sees."""
     question = _Question(clinic_id, instrument, only, as_of)
     cohort, traits, doses = CohortRecord(as_of), Counter[Traits](), list[UUID]()
     episodes = await connection.fetch(_EPISODES, clinic_id, as_of)
+    if among is not None:
+        episodes = [row for row in episodes if row["patient_id"] in among]
     sessions = {row["episode_id"]: row for row in await connection.fetch(_SESSIONS, clinic_id, as_of)}
-    courses = list(_first_courses(episodes, sessions))
+    # In a thread, here and below: long enough to keep others waiting.
+    courses = await asyncio.to_thread(lambda: list(_first_courses(episodes, sessions)))
     for begin in range(0, len(courses), _AT_A_TIME):
         some = courses[begin : begin + _AT_A_TIME]
         forms = await _forms(connection, question, [course.patient_id for course in some])
-        # Long enough to keep others waiting.
-        for mine, episode, outcome in await asyncio.to_thread(_judged, question, some, forms):
+        for course, mine, outcome in await asyncio.to_thread(_judged, question, some, forms):
             traits[mine] += 1
             if outcome is not None:
                 cohort.courses.append(outcome)
-                doses += (UUID(dose.id) for dose in episode.doses)
+                doses += course.dose_ids
     cohort.events = await _events(connection, clinic_id, doses)
     cohort.not_dosed = _not_dosed(episodes, {course.patient_id for course in courses}, only)
     return ReadCohort(cohort, traits)
@@ -155,13 +166,20 @@ def _first_courses(episodes: Iterable[Any], sessions: Mapping[UUID, Any]) -> Ite
             *_, episode, row = min(dosed, key=lambda found: found[:2])
             held = sessions[row["id"]]
             yield _Course(
-                patient_id, row["modality"], held["route"], held["dose_mg"], held["contacts"], episode, history
+                patient_id,
+                row["modality"],
+                held["route"],
+                held["dose_mg"],
+                held["contacts"],
+                held["doses"],
+                episode,
+                history,
             )
 
 
 def _episode(row: Any, held: Any) -> Episode:
-    given = () if held is None or held["doses"] is None else zip(held["doses"], held["times"], strict=True)
-    doses = tuple(Dose(str(id_), started_at) for id_, started_at in given)
+    times = () if held is None or held["times"] is None else held["times"]
+    doses = tuple(map(Dose, map(_named, range(len(times))), times))
     return Episode(str(row["id"]), row["opened_at"], row["closed_at"], doses)
 
 
@@ -198,7 +216,7 @@ async def _forms(
 
 def _judged(
     question: _Question, courses: Iterable[_Course], forms: Mapping[UUID, Mapping[str, Any]]
-) -> list[tuple[Traits, Episode, CourseOutcome | None]]:
+) -> list[tuple[_Course, Traits, CourseOutcome | None]]:
     found = []
     for course in courses:
         record = _record(question, course, forms.get(course.patient_id, {}))
@@ -206,7 +224,7 @@ def _judged(
         traits = _traits(question.instrument, course, baseline)
         is_in = question.only.admits(traits)
         outcome = course_outcome(question.instrument, record, baseline, question.as_of) if is_in else None
-        found.append((traits, course.episode, outcome))
+        found.append((course, traits, outcome))
     return found
 
 
@@ -228,13 +246,22 @@ def _record(question: _Question, course: _Course, forms: Mapping[str, Any]) -> C
 
 
 def _points(row: Any, begins_at: datetime) -> InTimeOrder:
-    """Named by their place, which is that of time and id: nobody asks here which form it was."""
-    timed = () if row is None else zip(row["times"], row["totals"], strict=True)
-    return in_time_order(
-        Point(f"{place:06}", at, whole(total), Validity.VALID)
-        for place, (at, total) in enumerate(timed)
-        if at >= begins_at
-    )
+    """In the order in which they were read, by time and id."""
+    if row is None:
+        return InTimeOrder()
+    begin = bisect_left(row["times"], begins_at)
+    named = map(_named, range(begin, len(row["times"])))
+    return InTimeOrder(map(_point, named, row["times"][begin:], row["totals"][begin:]))
+
+
+def _point(name: str, at: datetime, total: float) -> Point:
+    return Point(name, at, whole(total), Validity.VALID)
+
+
+@lru_cache(maxsize=1_024)
+def _named(place: int) -> str:
+    """By its place: nobody asks here which form or dose it was."""
+    return f"{place:06}"
 
 
 def _traits(instrument: Instrument, course: _Course, baseline: Baseline | NoBaseline) -> Traits:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,17 +24,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.audit import record_read
 from app.auth import Actor, Role
 from app.db import Database
-from app.errors import Fault, InvalidError, TooManyError
+from app.errors import AppError, Fault, InvalidError, TooManyError
 from app.ids import new_id
-from app.privacy.budget import QUESTIONS, Answered, Refusal, decide, needed_difference
+from app.privacy.budget import QUESTIONS, Answered, Cohorts, Refusal, decide, leaves_few_over, needed_difference
 from app.privacy.cells import SMALLEST_CELL
 from app.privacy.noise import canonical
 from app.schemas.cohort_answers import cohort_answer
-from app.schemas.cohorts import CohortAnswer
+from app.schemas.cohorts import CohortAnswer, CohortPersons
+from app.schemas.consents import Purpose
 from app.scoring.cohort_course import CohortFilter, Traits
 from app.scoring.default_rules import default_cut_point
 from app.scoring.model import Instrument
 from app.services.cohort_courses import ReadCohort, read_cohort
+from app.services.consents import consents_in_force
 from app.services.scored_assessments import known_instrument
 from app.tables import CohortQuestion
 
@@ -54,11 +56,12 @@ class _Question:
 
     instrument: Instrument
     only: CohortFilter
+    of: CohortPersons
     seen_by: UUID | None = None  # a clinician from whom somebody is hidden: another view, so another question
 
     @property
     def text(self) -> str:
-        view = {} if self.seen_by is None else {"seen_by": str(self.seen_by)}
+        view = {"of": self.of, "seen_by": None if self.seen_by is None else str(self.seen_by)}
         return canonical(view | {"instrument": self.instrument.key} | asdict(self.only)).decode()
 
     @property
@@ -68,36 +71,55 @@ class _Question:
         return canonical(of | asdict(self.only)).decode()
 
 
+@dataclass(frozen=True, slots=True)
+class ToldCohort:
+    answer: CohortAnswer
+    questions_left: int | None  # of the budget; None: without one
+
+
 # Seconds of a processor and a connection of the pool: check-ins must not wait for several of these.
 _ONE_AT_A_TIME: Final = asyncio.Lock()
 
 
-async def get_outcomes(database: Database, actor: Actor, request: CohortRequest) -> CohortAnswer:
+async def get_outcomes(database: Database, actor: Actor, request: CohortRequest) -> ToldCohort:
     instrument = known_instrument(request.instrument, "query/instrument")
     _refuse_nonsense(request.only, instrument)
-    question = _Question(instrument, request.only, actor.token_id if actor.hidden else None)
+    of: CohortPersons = "consenting" if actor.role is Role.RESEARCHER else "in_view"
+    question = _Question(instrument, request.only, of, actor.token_id if actor.hidden else None)
     if answer := await _repeated(database, actor, question):
         return answer
     async with _ONE_AT_A_TIME:
         return await _repeated(database, actor, question) or await _made(database, actor, question)
 
 
-async def _repeated(database: Database, actor: Actor, question: _Question) -> CohortAnswer | None:
+async def _repeated(database: Database, actor: Actor, question: _Question) -> ToldCohort | None:
     now = datetime.now(UTC)
     async with database.session(actor.clinic_id) as session:
         kept = await _kept_answer(session, actor, question)
+        if kept is None:
+            await _refuse_spent(session, actor, now)
         if kept is None or kept.asked_at <= now - _period(actor):
             return None
         await _write_down(session, actor, question, kept.key, kept.persons, now, decision="repeated")
-        return CohortAnswer.model_validate(kept.answer)
+        return await _told(session, actor, kept.answer, now)
 
 
-async def _made(database: Database, actor: Actor, question: _Question) -> CohortAnswer:
+async def _refuse_spent(session: AsyncSession, actor: Actor, now: datetime) -> None:
+    """Before anything is read: whoever asks on and on must not keep others waiting. It counts as no question."""
+    asked = await _asked_at(session, actor, now - PERIOD) if actor.role is Role.RESEARCHER else ()
+    if len(asked) >= QUESTIONS:
+        raise _spent(_free_at(asked) - now)
+
+
+async def _made(database: Database, actor: Actor, question: _Question) -> ToldCohort:
     only, instrument = question.only, question.instrument
+    now = datetime.now(UTC)
     async with _people_in_question(database, actor) as connection:
-        found = await read_cohort(connection, actor.clinic_id, instrument, only, datetime.now(UTC))
+        willing = await _willing(connection, database, actor, now) if question.of == "consenting" else None
+        found = await read_cohort(connection, actor.clinic_id, instrument, only, now, willing)
     # Before it is known whether it may be told: then nobody waits for it.
-    answer = await asyncio.to_thread(cohort_answer, instrument, only, found.record, question.text.encode())
+    text = question.text.encode()
+    answer = await asyncio.to_thread(cohort_answer, instrument, only, question.of, found.record, text)
     return await _decided(database, actor, question, found, answer)
 
 
@@ -110,9 +132,15 @@ def _people_in_question(database: Database, actor: Actor) -> AbstractAsyncContex
     return database.connection(actor.clinic_id if actor.role is Role.RESEARCHER else actor)
 
 
+async def _willing(connection: asyncpg.Connection, database: Database, actor: Actor, at: datetime) -> set[UUID]:
+    """Who has consented to research without naming a recipient: an answer has none."""
+    found = await consents_in_force(connection, database.keys, actor.clinic_id, Purpose.RESEARCH, at)
+    return {one.patient_id for one in found if one.recipient is None}
+
+
 async def _decided(
     database: Database, actor: Actor, question: _Question, found: ReadCohort, answer: CohortAnswer
-) -> CohortAnswer:
+) -> ToldCohort:
     """Decided and written down by one after the other in a clinic; a refusal is committed before it is told."""
     people, now = len(found.record.courses), found.record.as_of
     async with database.session(actor.clinic_id) as session:
@@ -122,16 +150,38 @@ async def _decided(
         nearest = needed_difference(key, question.cohort.encode())
         if kept and (kept.asked_at > now - _period(actor) or _is_near(actor, kept.persons, people, nearest)):
             await _write_down(session, actor, question, key, people, now, decision="repeated")
-            return CohortAnswer.model_validate(kept.answer)
+            return await _told(session, actor, kept.answer, now)
         refusal, free_at = await _refusal(session, actor, question, found, nearest)
         if refusal is None:
             told = answer.model_dump(mode="json")
             await _write_down(session, actor, question, key, people, now, decision="answered", answer=told)
-            return answer
+            return await _told(session, actor, told, now)
         await _write_down(session, actor, question, key, people, now, decision="refused", refusal=refusal.value)
+    raise _refused(refusal, free_at - now)
+
+
+async def _told(session: AsyncSession, actor: Actor, answer: dict[str, Any] | None, now: datetime) -> ToldCohort:
+    left = None
+    if actor.role is Role.RESEARCHER:
+        left = max(0, QUESTIONS - len(await _asked_at(session, actor, now - PERIOD)))
+    return ToldCohort(CohortAnswer.model_validate(answer), left)
+
+
+def _refused(refusal: Refusal, waits: timedelta) -> AppError:
+    """With its conditions it stands in the trail already."""
+    error: AppError = InvalidError(_TOO_FEW, faults=(Fault("query", refusal.value, _TOO_FEW),))
     if refusal is Refusal.BUDGET_SPENT:
-        raise TooManyError(_BUDGET_SPENT, max(1, int((free_at - now).total_seconds())))
-    raise InvalidError(_TOO_FEW, faults=(Fault("query", refusal.value, _TOO_FEW),))
+        error = _spent(waits)
+    error.is_told = True
+    return error
+
+
+def _spent(waits: timedelta) -> TooManyError:
+    return TooManyError(_BUDGET_SPENT, max(1, int(waits.total_seconds())))
+
+
+def _free_at(asked: Sequence[datetime]) -> datetime:
+    return asked[-QUESTIONS] + PERIOD
 
 
 _BUDGET_SPENT: Final = (
@@ -152,9 +202,12 @@ async def _refusal(
     if actor.role is not Role.RESEARCHER:
         return (Refusal.TOO_FEW_PEOPLE if people < SMALLEST_CELL else None), now
     asked = await _asked_at(session, actor, now - PERIOD)
-    answered = await _answered_to_researchers(session, actor, question, found.traits)
-    free_at = asked[-QUESTIONS] + PERIOD if len(asked) >= QUESTIONS else now
-    return decide(question.cohort.encode(), people, answered, len(asked), nearest, questions=QUESTIONS), free_at
+    told = await _told_to_researchers(session, actor, question)
+    answered, leaves_few = await asyncio.to_thread(_beside, question, told, found.traits)
+    free_at = _free_at(asked) if len(asked) >= QUESTIONS else now
+    cohort = question.cohort.encode()
+    refusal = decide(cohort, people, answered, len(asked), nearest, leaves_few=leaves_few, questions=QUESTIONS)
+    return refusal, free_at
 
 
 def _period(actor: Actor) -> timedelta:
@@ -195,26 +248,34 @@ async def _asked_at(session: AsyncSession, actor: Actor, since: datetime) -> Seq
     return (await session.exec(asked.order_by(col(CohortQuestion.asked_at)))).all()
 
 
-async def _answered_to_researchers(
-    session: AsyncSession, actor: Actor, question: _Question, traits: Counter[Traits]
-) -> list[Answered]:
-    """All cohorts told to any researcher of the clinic, with how many persons lie between each and the one asked for.
+async def _told_to_researchers(session: AsyncSession, actor: Actor, question: _Question) -> dict[str, CohortFilter]:
+    """All cohorts that any researcher of the clinic was told about.
 
-    Cohorts by severity on another instrument are left out: its baselines were not read.
+    Those by severity on another instrument are left out: its baselines were not read.
     """
     told = select(CohortQuestion.cohort).where(
         CohortQuestion.clinic_id == actor.clinic_id,
         col(CohortQuestion.research).is_(True),
         CohortQuestion.decision == "answered",
     )
-    found = []
+    found = {}
     for cohort in (await session.exec(told.distinct())).all():
         conditions = json.loads(cohort)
         if conditions.pop("instrument", question.instrument.key) == question.instrument.key:
-            other = CohortFilter(**conditions)
-            apart = sum(n for one, n in traits.items() if other.admits(one) != question.only.admits(one))
-            found.append(Answered(cohort.encode(), apart))
+            found[cohort] = CohortFilter(**conditions)
     return found
+
+
+def _beside(
+    question: _Question, told: Mapping[str, CohortFilter], traits: Counter[Traits]
+) -> tuple[list[Answered], bool]:
+    """How many persons lie between each of these cohorts and the one asked for, and whether all together leave few."""
+    kinds = Counter[Cohorts]()
+    for one, count in traits.items():
+        kinds[(*(other.admits(one) for other in told.values()), question.only.admits(one))] += count
+    apart = [sum(count for kind, count in kinds.items() if kind[place] != kind[-1]) for place in range(len(told))]
+    answered = [Answered(cohort.encode(), people) for cohort, people in zip(told, apart, strict=True)]
+    return answered, question.cohort not in told and leaves_few_over(kinds)
 
 
 async def _write_down(

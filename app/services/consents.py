@@ -30,11 +30,13 @@ _IN_FORCE: Final = """
 SELECT patient_id, id, version, recipient, given_at, expires_at
 FROM consent given
 WHERE clinic_id = $1 AND purpose = $2 AND given_at <= $3
-  AND coalesce(expires_at > $3, true) AND coalesce(withdrawn_at > $3, true)
+  AND coalesce(expires_at > $3, true) AND coalesce(withdrawn_at > $3, true) AND recorded_at <= $4
   AND NOT EXISTS (
-    SELECT FROM consent later WHERE later.clinic_id = $1 AND later.id = given.id AND later.version > given.version)
+    SELECT FROM consent later
+    WHERE later.clinic_id = $1 AND later.id = given.id AND later.version > given.version AND later.recorded_at <= $4)
 ORDER BY patient_id, id
 """
+EVER: Final = datetime.max.replace(tzinfo=UTC)  # known by then: all that is on record
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,19 @@ class ConsentInForce:
 
 
 async def consents_in_force(
-    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, purpose: Purpose, at: datetime
+    connection: asyncpg.Connection,
+    ring: KeyRing,
+    clinic_id: UUID,
+    purpose: Purpose,
+    at: datetime,
+    known_at: datetime = EVER,
 ) -> list[ConsentInForce]:
     """Of all the clinic's patients. Who is not in it has not consented: what is unknown is no consent.
 
     One that names a recipient holds for that recipient alone; comparing names is the caller's.
+    By what was on record at `known_at`; left out, by all that is.
     """
-    rows = await connection.fetch(_IN_FORCE, clinic_id, purpose.value, at)
+    rows = await connection.fetch(_IN_FORCE, clinic_id, purpose.value, at, known_at)
     keys = await find_keys(connection, ring, clinic_id, {row["patient_id"] for row in rows if row["recipient"]})
 
     def recipient(row: asyncpg.Record) -> str | None:

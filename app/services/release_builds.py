@@ -20,6 +20,7 @@ from app.privacy.pseudonyms import draw_pseudonyms
 from app.schemas.releases import ReleaseCreate
 from app.services.data_keys import get_key
 from app.services.release_contents import Built, LostError, Step, TooFewError, build
+from app.services.release_differences import find_earlier_releases, lock_releases
 from app.services.release_downloads import store_file
 from app.services.release_records import Source
 from app.services.releases import worker_of
@@ -63,6 +64,10 @@ SELECT $1, $2, * FROM unnest($3::uuid[], $4::bytea[])
 """
 
 
+class OvertakenError(Exception):
+    """Beside a release that became ready meanwhile, this one would show a few people as a part of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A release that is ours to build until the lease runs out."""
@@ -103,6 +108,8 @@ class _Build:
                 await self._store(await self._built(stack))
         except TooFewError as error:
             await self._fail(str(error))
+        except OvertakenError:
+            await self._give_back()
         except asyncio.CancelledError:
             await self._give_back()
             raise
@@ -129,11 +136,6 @@ class _Build:
             if await connection.fetchval(_FAIL, *self._mine, why) is not None:
                 await _tell(connection, self.clinic_id, "release.fail", self.claim.id)
 
-    async def _give_back(self) -> None:
-        """Told to stop: the next one has it at once, and it was no attempt."""
-        async with self.database.connection(self.clinic_id) as connection:
-            await connection.execute(_GIVE_BACK, *self._mine)
-
     async def _store(self, built: Built) -> None:
         """All of it or nothing, and only while it is ours: the row is taken first and held."""
         async with self.database.connection(self.clinic_id) as connection:
@@ -143,8 +145,21 @@ class _Build:
             for name, file in built.files.items():
                 await store_file(connection, key, self.clinic_id, self.claim.id, name, file)
             sealed = [self._sealed(key, id_, name) for id_, name in built.names.items()]
+            await self._refuse_overtaken(connection, built)
             await connection.execute(_ADD_PERSONS, self.clinic_id, self.claim.id, list(built.names), sealed)
             await _tell(connection, self.clinic_id, "release.build", self.claim.id, built.manifest["rows_out"])
+
+    async def _refuse_overtaken(self, connection: asyncpg.Connection, built: Built) -> None:
+        """Releases that became ready since the snapshot were not looked at: one at a time becomes ready."""
+        at, k = await lock_releases(connection, self.clinic_id), self.claim.asked.disclosure.k
+        earlier = await find_earlier_releases(connection, self.database.keys, self.clinic_id, at, k)
+        if earlier.tell_apart(built.names):
+            raise OvertakenError
+
+    async def _give_back(self) -> None:
+        """Told to stop, or to be built anew beside one that was faster: the next one has it at once, no attempt."""
+        async with self.database.connection(self.clinic_id) as connection:
+            await connection.execute(_GIVE_BACK, *self._mine)
 
     def _sealed(self, key: DataKey, patient_id: UUID, name: str) -> bytes:
         return seal_text(key, name, place("release_person", "pseudonym", self.clinic_id, self.claim.id, patient_id))

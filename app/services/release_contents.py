@@ -18,6 +18,7 @@ from app.privacy.part_two import notice
 from app.privacy.uniqueness import Courses, pattern_sizes, two_totals_sizes
 from app.release_files.rows import Values
 from app.schemas.releases import ReleaseCreate
+from app.services.release_differences import EarlierReleases, find_earlier_releases
 from app.services.release_package import ReleaseFiles
 from app.services.release_records import TRAITS, Person, Source, ahead
 from app.services.release_rows import Block, add_courses, blocks, columns_of_block, count_rows
@@ -29,6 +30,7 @@ STEP_SECONDS: Final = 1
 _LADDERS: Final = {ladder.name: ladder for ladder in LADDERS}
 Names = dict[UUID, str]
 Tables = Mapping[str, Sequence[Column]]
+Kept = Sequence[tuple[Person, tuple[Any, ...]]]
 DrawNames = Callable[[Sequence[UUID]], Names]
 _RULES_VERSION: Final = "SELECT coalesce(max(version), 1) FROM clinic_rules WHERE clinic_id = $1 AND recorded_at <= $2"
 
@@ -81,9 +83,8 @@ class Step:
 async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitStack) -> Built:
     """The same snapshot, time and names give the same bytes. Raises TooFewError."""
     columns = columns_asked(source.asked)
-    people = await _people(source, step)
-    told = await asyncio.to_thread(_told, source.asked, columns, people)
-    kept = [(one, key) for one, key in zip(people, told.keys, strict=True) if key is not None]
+    people, waiting, earlier = await _people(source, step)
+    told, kept = await asyncio.to_thread(_kept, source.asked, columns, people, earlier)
     if len(kept) < source.asked.disclosure.k:
         raise TooFewError("nobody_can_be_hidden")
     ids = [one.id for one, _ in kept]
@@ -91,8 +92,8 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
     files = ReleaseFiles(source.asked, columns, keys, source.release_id, stack)
     courses = {"assessments": Courses(), "treatment_sessions": Courses()}
     rows = await _write(source, columns, files, kept, names, courses, step)
-    left_out = [one.id for one, key in zip(people, told.keys, strict=True) if key is None]
-    counts = _counts(told, rows, await count_rows(source, columns.keys(), left_out))
+    left_out = {*(one.id for one in people), *waiting} - names.keys()
+    counts = _counts(len(kept), len(left_out), rows, await count_rows(source, columns.keys(), sorted(left_out)))
     manifest = counts | await asyncio.to_thread(_manifest, columns, told, kept, courses)
     applies = await source.needs_part_two_notice(ids)
     rules = await source.connection.fetchval(_RULES_VERSION, source.clinic_id, source.known_at)
@@ -104,17 +105,25 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
     return Built(files.finish(manifest), names, files.open)
 
 
-async def _people(source: Source, step: Step) -> list[Person]:
-    willing = await consented(source.connection, source.ring, source.clinic_id, source.asked.recipient, source.known_at)
+async def _people(source: Source, step: Step) -> tuple[list[Person], frozenset[UUID], EarlierReleases]:
+    """Those of the cohort, without a few who have to wait for others, and what was released before."""
+    at, k = source.known_at, source.asked.disclosure.k
+    place = (source.connection, source.ring, source.clinic_id)
+    willing = await consented(*place, source.asked.recipient, at, known_at=at)
     people = []
     async for some in source.persons(willing):
         people += some
         await step.on()  # without a number: how many are in a cohort that is too small is told to nobody
-    if len(people) < source.asked.disclosure.k:
+    earlier = await find_earlier_releases(*place, at, k)
+    waiting = earlier.waiting([one.id for one in people])
+    people = [one for one in people if one.id not in waiting]
+    if len(people) < k:
         raise TooFewError("too_few_people")
+    if earlier.tell_apart([one.id for one in people]):
+        raise TooFewError("too_near_an_earlier_release")
     step.persons = len(people)
     await step.now()
-    return people
+    return people, waiting, earlier
 
 
 # --- What may be told -------------------------------------------------------------------------------------------------
@@ -128,7 +137,26 @@ def _sensitive(columns: Tables) -> bool:
     return any(one.role is Role.SENSITIVE for one in columns.get("patients", ()))
 
 
-def _told(asked: ReleaseCreate, columns: Tables, people: Sequence[Person]) -> Generalised:
+def _kept(
+    asked: ReleaseCreate, columns: Tables, people: Sequence[Person], earlier: EarlierReleases
+) -> tuple[Generalised, Kept]:
+    """Where leaving out a few would show them beside an earlier release, everybody is told more coarsely instead."""
+    told, kept = _told(asked, columns, people, asked.disclosure.most_left_out_rate)
+    if earlier.tell_apart([one.id for one, _ in kept]):
+        told, kept = _told(asked, columns, people, 0)
+    return told, kept
+
+
+def _told(
+    asked: ReleaseCreate, columns: Tables, people: Sequence[Person], most_left_out_rate: float
+) -> tuple[Generalised, Kept]:
+    told = _generalised(asked, columns, people, most_left_out_rate)
+    return told, [(one, key) for one, key in zip(people, told.keys, strict=True) if key is not None]
+
+
+def _generalised(
+    asked: ReleaseCreate, columns: Tables, people: Sequence[Person], most_left_out_rate: float
+) -> Generalised:
     names = _quasi(columns)
     if not names:  # everybody looks alike
         return Generalised({}, ((),) * len(people), len(people), len(people), len(people), len(people), 0.0)
@@ -139,18 +167,15 @@ def _told(asked: ReleaseCreate, columns: Tables, people: Sequence[Person]) -> Ge
         k=asked.disclosure.k,
         diversity=asked.disclosure.l,
         sensitive=[[one.category for one in people]] if _sensitive(columns) else (),
-        most_left_out_rate=asked.disclosure.most_left_out_rate,
+        most_left_out_rate=most_left_out_rate,
     )
 
 
-Kept = Sequence[tuple[Person, tuple[Any, ...]]]
-
-
-def _counts(told: Generalised, rows_out: int, rows_left_out: int) -> dict[str, Any]:
+def _counts(people_out: int, people_left_out: int, rows_out: int, rows_left_out: int) -> dict[str, Any]:
     return {
-        "persons_in": told.people_in,
-        "persons_out": told.people_out,
-        "persons_left_out": told.people_in - told.people_out,
+        "persons_in": people_out + people_left_out,
+        "persons_out": people_out,
+        "persons_left_out": people_left_out,
         "rows_in": rows_out + rows_left_out,
         "rows_out": rows_out,
         "rows_left_out": rows_left_out,

@@ -98,7 +98,7 @@ class ReleaseFiles:
         facts = [*self._closed()]
         facts += [self._add(name, content) for name, content in documents(shapes, self._instruments).items()]
         head = {
-            "release": str(self._release_id),
+            "id": str(self._release_id),
             "request": self._asked.model_dump(mode="json"),
             "instruments": list(self.keys),
             "odds": odds(told),

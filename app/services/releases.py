@@ -20,7 +20,7 @@ from app.privacy.columns import COLUMNS, Column
 from app.privacy.columns import Role as ColumnRole
 from app.schemas.consents import Purpose
 from app.schemas.releases import ReleaseCreate, ReleaseDecision
-from app.services.consents import consents_in_force
+from app.services.consents import EVER, consents_in_force
 from app.services.pages import newest_first
 from app.services.release_package import shape_faults
 from app.services.scored_assessments import known_instrument
@@ -176,10 +176,15 @@ async def refuse_without_consent(database: Database, row: Release) -> None:
 
 
 async def consented(
-    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, recipient: str, at: datetime
+    connection: asyncpg.Connection,
+    ring: KeyRing,
+    clinic_id: UUID,
+    recipient: str,
+    at: datetime,
+    known_at: datetime = EVER,
 ) -> set[UUID]:
     """Who takes part in research for this recipient. A consent that names one is for that one alone."""
-    found = await consents_in_force(connection, ring, clinic_id, Purpose.RESEARCH, at)
+    found = await consents_in_force(connection, ring, clinic_id, Purpose.RESEARCH, at, known_at)
     names = {None, recipient.casefold()}
     return {UUID(bytes=one.patient_id.bytes) for one in found if (one.recipient and one.recipient.casefold()) in names}
 

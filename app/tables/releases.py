@@ -54,7 +54,7 @@ class Release(SQLModel, table=True):
 
 
 class ReleasePerson(SQLModel, table=True):
-    """Who is in a release, with their name there under the release's own key. Goes with the release or the patient."""
+    """Who is in a release, with their name there under the release's own key. The name goes with the release."""
 
     __tablename__: ClassVar[Any] = "release_person"
     __table_args__ = (
@@ -66,7 +66,7 @@ class ReleasePerson(SQLModel, table=True):
     clinic_id: UUID = Field(primary_key=True)
     release_id: UUID = Field(primary_key=True)
     patient_id: UUID = Field(primary_key=True)
-    pseudonym: bytes = Field(sa_type=LargeBinary)
+    pseudonym: bytes | None = Field(sa_type=LargeBinary)  # None: the release has ended
 
 
 class ReleaseChunk(SQLModel, table=True):

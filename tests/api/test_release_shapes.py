@@ -226,7 +226,7 @@ async def test_all_shapes_tell_the_same_forms(released: Released) -> None:
     answers = Counter(form["instrument"] for form in forms)
     items = Counter(row["QSCAT"] for row in rows_of(directory, "cdisc_qs") if not row["QSDRVFL"])
     assert items == {"PHQ-9": answers["phq-9@1"] * 10, "PCL-5-WEEK": answers["pcl-5-week@1"] * 20}
-    assert {row["STUDYID"] for row in cdisc} == {manifest_of(directory)["release"]}
+    assert {row["STUDYID"] for row in cdisc} == {manifest_of(directory)["id"]}
     assert manifest["rows_out"] == PEOPLE * (1 + 11 + 1)
 
 
@@ -409,7 +409,7 @@ async def test_no_file_has_more_of_the_record_than_its_tier(kept: set[str], rele
     """All that is kept of anybody is looked for in every file."""
     _, directory = released[tier]
     text = "\n".join(texts_of(directory).values())
-    assert set(ID.findall(text)) == {manifest_of(directory)["release"]}
+    assert set(ID.findall(text)) == {manifest_of(directory)["id"]}
     general = instruments_json(all_instruments())
     words = {word for word in kept if len(word) > 3 and not (word in general or DAY.match(word) or ID.search(word))}
     assert {word for word in words if word in text} <= TOLD

@@ -344,7 +344,7 @@ async def held(database: Database, release: dict[str, Any], clinic_id: UUID) -> 
     """Pieces, names and keys that are still there."""
     counts = (
         "SELECT count(*) FROM release_chunk WHERE release_id = $1",
-        "SELECT count(*) FROM release_person WHERE release_id = $1",
+        "SELECT count(pseudonym) FROM release_person WHERE release_id = $1",
         "SELECT count(*) FROM data_key WHERE id = $1",
     )
     async with database.connection(clinic_id) as connection:

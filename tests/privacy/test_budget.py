@@ -1,10 +1,13 @@
 """Which questions are refused, and that no two cohorts a few people apart are ever both answered."""
 
+from collections import Counter
+from fractions import Fraction
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.privacy.budget import Answered, Refusal, decide, needed_difference
+from app.privacy.budget import Answered, Refusal, decide, leaves_few_over, needed_difference
 
 KEY = bytes(range(32))
 EVERYBODY = frozenset(range(60))
@@ -26,6 +29,50 @@ def test_no_two_answered_cohorts_are_a_few_people_apart(asked: list[frozenset[in
             answered.append(cohort)
     assert all(len(cohort) >= 11 for cohort in answered)
     assert all(len(one ^ other) >= 11 for one in answered for other in answered if one != other)
+
+
+@given(cohorts)
+@settings(max_examples=50, deadline=None)
+def test_no_sum_of_answered_cohorts_is_about_a_few(asked: list[frozenset[int]]) -> None:
+    """By linear algebra over fractions that shares no code with the rule: whatever small kinds add is nothing."""
+    answered: list[frozenset[int]] = []
+    for cohort in asked:
+        if not leaves_few_over(kinds_of([*answered, cohort])):
+            answered.append(cohort)
+    kinds = kinds_of(answered)
+    large = [kind for kind, count in kinds.items() if count >= 11]
+    assert rank(large) == rank(list(kinds))
+
+
+def kinds_of(made: list[frozenset[int]]) -> Counter[tuple[bool, ...]]:
+    return Counter(tuple(one in cohort for cohort in made) for one in EVERYBODY)
+
+
+def rank(rows: list[tuple[bool, ...]]) -> int:
+    """Of whole numbers, by elimination in fractions."""
+    left = [[Fraction(int(is_in)) for is_in in row] for row in rows]
+    found = 0
+    for column in range(len(left[0]) if left else 0):
+        pivot = next((row for row in left if row[column]), None)
+        if pivot is None:
+            continue
+        left.remove(pivot)
+        left = [[a - b * row[column] / pivot[column] for a, b in zip(row, pivot, strict=True)] for row in left]
+        found += 1
+    return found
+
+
+@pytest.mark.parametrize(("others", "refused"), [(0, False), (1, True), (10, True), (11, False)])
+def test_a_part_that_is_left_over_is_no_answer(others: int, refused: bool) -> None:
+    """All less those by vein less those under the tongue: nobody is no part, and eleven are enough."""
+    kinds: dict[tuple[bool, ...], int] = {(True, True, False): 30, (True, False, True): 30}
+    kinds |= {(True, False, False): others} if others else {}
+    assert leaves_few_over(kinds) is refused
+
+
+def test_what_was_left_over_before_refuses_nothing_more() -> None:
+    """Since then somebody has left: a question that adds nothing to it is answered."""
+    assert not leaves_few_over({(True, True, True): 40, (True, False, True): 3, (True, True, False): 30})
 
 
 @given(st.integers(0, 10))

@@ -38,7 +38,7 @@ EVERY_ROW: list[Row] = [
 ]
 
 RELEASE: dict[str, Any] = {
-    "release": "7f3c",
+    "id": "7f3c",
     "request": {"purpose": "does it last", "tier": "safe_harbor"},
     "instruments": list(KEYS),
     "known_at": "2026-03-02T09:00:00+00:00",

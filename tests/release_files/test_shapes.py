@@ -3,6 +3,7 @@
 import io
 import re
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 from itertools import count
 
@@ -80,6 +81,16 @@ def test_what_a_standard_wants_and_the_release_lacks_is_told() -> None:
     )
     assert cdisc_qs(SCORES).description.endswith(" Not in this release: QSDTC, QSDY, answers to single items.")
     assert "Not in this release" not in omop_observation(FULL).description + cdisc_qs(FULL).description
+
+
+@pytest.mark.parametrize("derive", [omop_observation, cdisc_qs])
+def test_what_a_standard_has_no_place_for_is_told(derive: Callable[[TableShape], TableShape]) -> None:
+    """A column that was asked for is lost in no shape without a word."""
+    asked = columns_of("assessments", Tier.SAFE_HARBOR, ["mode", "severity"])
+    told = derive(scores(asked, KEYS))
+    assert told.description.endswith(" In `scores` and `scores_wide` alone: severity, mode.")
+    assert {"mode", "severity"}.isdisjoint(told.names)
+    assert "alone" not in derive(SCORES).description
 
 
 def test_derived_rows_are_made_of_their_tables_alone() -> None:

@@ -41,7 +41,7 @@ def everybody() -> People:
 
 def answer(people: People) -> dict[str, Any]:
     record = CohortRecord(AS_OF, [outcome for _, outcome in people], events_of(people), not_dosed=0)
-    return cohort_answer(PHQ_9, CohortFilter(), record, b"question").model_dump(mode="json")
+    return cohort_answer(PHQ_9, CohortFilter(), "consenting", record, b"question").model_dump(mode="json")
 
 
 def events_of(people: People) -> dict[str, EventCount]:

@@ -1,0 +1,57 @@
+"""What a new release would tell beside earlier ones. Who was in which is kept, without their names there."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from app.crypto import KeyRing
+from app.privacy.overlap import Releases, few_with_others, tells_apart
+from app.schemas.consents import Purpose
+from app.services.consents import consents_in_force
+
+_EARLIER: Final = """
+SELECT person.patient_id, array_agg(person.release_id ORDER BY person.release_id) AS releases
+FROM release_person person JOIN release ON release.clinic_id = $1 AND release.id = person.release_id
+WHERE person.clinic_id = $1 AND release.ready_at <= $2
+GROUP BY person.patient_id
+"""
+
+_LOCK: Final = "SELECT clock_timestamp() FROM pg_advisory_xact_lock(hashtextextended($1, 0))"
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierReleases:
+    """Who is in which release that was ready by then, and still counts."""
+
+    of: dict[UUID, Releases]
+    k: int
+
+    def waiting(self, chosen: Collection[UUID]) -> frozenset[UUID]:
+        return few_with_others(chosen, self.of, self.k)
+
+    def tell_apart(self, chosen: Collection[UUID]) -> bool:
+        return tells_apart(chosen, self.of, self.k)
+
+
+async def find_earlier_releases(
+    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, at: datetime, k: int
+) -> EarlierReleases:
+    """Whoever withdrew since counts no more: the next release would else be refused for their sake, for good."""
+    willing = {one.patient_id for one in await consents_in_force(connection, ring, clinic_id, Purpose.RESEARCH, at, at)}
+    kinds: dict[Releases, Releases] = {}  # each once, however many people are of it
+    found: dict[UUID, Releases] = {}
+    for row in await connection.fetch(_EARLIER, clinic_id, at):
+        if row["patient_id"] in willing:
+            kind = tuple(row["releases"])
+            found[row["patient_id"]] = kinds.setdefault(kind, kind)
+    return EarlierReleases(found, k)
+
+
+async def lock_releases(connection: asyncpg.Connection, clinic_id: UUID) -> datetime:
+    """Until the end of the transaction no other release of the clinic becomes ready. When that was so."""
+    at: datetime = await connection.fetchval(_LOCK, f"releases {clinic_id}")
+    return at
