@@ -27,7 +27,7 @@ class Role(StrEnum):
 class Column:
     """One column of one table of a release, as the data dictionary tells it."""
 
-    table: Literal["patients", "assessments", "treatment_sessions"]
+    table: Literal["persons", "scores", "sessions"]
     name: str
     type: Literal["string", "integer", "number", "date"]
     role: Role
@@ -51,34 +51,28 @@ _IN_COURSE: Final = "counted from 1 within the course of treatment"
 _BY_CODE: Final = "JSON by code, as the questionnaire declares them"
 
 COLUMNS: Final = (
-    Column("patients", "patient", "string", Role.PSEUDONYM, "one person within this release", _WHO, _ALL),
+    Column("persons", "patient", "string", Role.PSEUDONYM, "one person within this release", _WHO, _ALL),
     Column(
-        "patients", "age", "string", Role.QUASI_IDENTIFIER, "years at the first dose", "band; 90 and over are one", _ALL
+        "persons", "age", "string", Role.QUASI_IDENTIFIER, "years at the first dose", "band; 90 and over are one", _ALL
     ),
-    Column("patients", "index_year", "string", Role.QUASI_IDENTIFIER, "year of the first dose", "year or band", _ALL),
-    Column("patients", "modality", "string", Role.QUASI_IDENTIFIER, "kind of treatment", "as declared, or *", _ALL),
-    Column("patients", "medicine", "string", Role.QUASI_IDENTIFIER, "of the first dose", "as declared, or *", _ALL),
-    Column("patients", "route", "string", Role.QUASI_IDENTIFIER, "of the first dose", "as declared, group or *", _ALL),
-    Column("patients", "dose_mg", "string", Role.QUASI_IDENTIFIER, "first dose in mg", "band; 400 and over one", _ALL),
-    Column("patients", "category", "string", Role.SENSITIVE, "category of change", "at the latest form", _ALL),
-    Column("assessments", "patient", "string", Role.PSEUDONYM, "as in patients", _WHO, _ALL),
-    Column("assessments", "week", "integer", Role.COURSE, "week since the first dose", _FROM_FIRST_DOSE, _ALL),
-    Column("assessments", "instrument", "string", Role.COURSE, "questionnaire and version", "as stored", _ALL),
-    Column("assessments", "total", "number", Role.COURSE, "points", "as scored; empty when there is none", _ALL),
-    Column("assessments", "validity", "string", Role.COURSE, "what the total is worth", "as scored", _ALL),
-    Column("assessments", "taken_on", "date", Role.COURSE, "day of the form", "in the patient's own zone", _DATED),
+    Column("persons", "index_year", "string", Role.QUASI_IDENTIFIER, "year of the first dose", "year or band", _ALL),
+    Column("persons", "modality", "string", Role.QUASI_IDENTIFIER, "kind of treatment", "as declared, or *", _ALL),
+    Column("persons", "medicine", "string", Role.QUASI_IDENTIFIER, "of the first dose", "as declared, or *", _ALL),
+    Column("persons", "route", "string", Role.QUASI_IDENTIFIER, "of the first dose", "as declared, group or *", _ALL),
+    Column("persons", "dose_mg", "string", Role.QUASI_IDENTIFIER, "first dose in mg", "band; 400 and over one", _ALL),
+    Column("persons", "category", "string", Role.SENSITIVE, "category of change", "at the latest form", _ALL),
+    Column("scores", "patient", "string", Role.PSEUDONYM, "as in persons", _WHO, _ALL),
+    Column("scores", "week", "integer", Role.COURSE, "week since the first dose", _FROM_FIRST_DOSE, _ALL),
+    Column("scores", "instrument", "string", Role.COURSE, "questionnaire and version", "as stored", _ALL),
+    Column("scores", "total", "number", Role.COURSE, "points", "as scored; empty when there is none", _ALL),
+    Column("scores", "validity", "string", Role.COURSE, "what the total is worth", "as scored", _ALL),
+    Column("scores", "taken_on", "date", Role.COURSE, "day of the form", "in the patient's own zone", _DATED),
+    Column("scores", "day", "integer", Role.COURSE, "day since the first dose", "24 hours each", _BY_AGREEMENT, True),
+    Column("scores", "responses", "string", Role.COURSE, "answers by item", "as stored", _BY_AGREEMENT, True),
+    Column("scores", "severity", "string", Role.COURSE, "band of the total", "by the questionnaire's rule", _ALL, True),
+    Column("scores", "mode", "string", Role.COURSE, "who filled it: self, interview, proxy", "as stored", _ALL, True),
     Column(
-        "assessments", "day", "integer", Role.COURSE, "day since the first dose", "24 hours each", _BY_AGREEMENT, True
-    ),
-    Column("assessments", "responses", "string", Role.COURSE, "answers by item", "as stored", _BY_AGREEMENT, True),
-    Column(
-        "assessments", "severity", "string", Role.COURSE, "band of the total", "by the questionnaire's rule", _ALL, True
-    ),
-    Column(
-        "assessments", "mode", "string", Role.COURSE, "who filled it: self, interview, proxy", "as stored", _ALL, True
-    ),
-    Column(
-        "assessments",
+        "scores",
         "dose_number",
         "integer",
         Role.COURSE,
@@ -87,15 +81,13 @@ COLUMNS: Final = (
         _ALL,
         True,
     ),
-    Column("assessments", "since_dose", "string", Role.COURSE, "time since that dose", "band of days", _ALL, True),
-    Column(
-        "assessments", "hours_since_dose", "number", Role.COURSE, "since that dose began", "exact", _BY_AGREEMENT, True
-    ),
-    Column("assessments", "subscales", "string", Role.COURSE, "sums of groups of items", _BY_CODE, _BY_AGREEMENT, True),
-    Column("treatment_sessions", "patient", "string", Role.PSEUDONYM, "as in patients", _WHO, _ALL),
-    Column("treatment_sessions", "week", "integer", Role.COURSE, "week since the first dose", _FROM_FIRST_DOSE, _ALL),
-    Column("treatment_sessions", "kind", "string", Role.COURSE, "preparation, dosing, integration", "as stored", _ALL),
-    Column("treatment_sessions", "started_on", "date", Role.COURSE, "day of the session", "in the clinic", _DATED),
+    Column("scores", "since_dose", "string", Role.COURSE, "time since that dose", "band of days", _ALL, True),
+    Column("scores", "hours_since_dose", "number", Role.COURSE, "since that dose began", "exact", _BY_AGREEMENT, True),
+    Column("scores", "subscales", "string", Role.COURSE, "sums of groups of items", _BY_CODE, _BY_AGREEMENT, True),
+    Column("sessions", "patient", "string", Role.PSEUDONYM, "as in persons", _WHO, _ALL),
+    Column("sessions", "week", "integer", Role.COURSE, "week since the first dose", _FROM_FIRST_DOSE, _ALL),
+    Column("sessions", "kind", "string", Role.COURSE, "preparation, dosing, integration", "as stored", _ALL),
+    Column("sessions", "started_on", "date", Role.COURSE, "day of the session", "in the clinic", _DATED),
 )
 
 
@@ -110,12 +102,12 @@ def columns_of(table: str, tier: Tier, asked: Collection[str] = ()) -> tuple[Col
 
     Source: the tiers name theirs; which column belongs to which is judgement.
 
-    >>> [column.name for column in columns_of("assessments", Tier.SAFE_HARBOR)]
+    >>> [column.name for column in columns_of("scores", Tier.SAFE_HARBOR)]
     ['patient', 'week', 'instrument', 'total', 'validity']
-    >>> columns_of("assessments", Tier.SAFE_HARBOR, asked=["day"])
+    >>> columns_of("scores", Tier.SAFE_HARBOR, asked=["day"])
     Traceback (most recent call last):
         ...
-    app.privacy.columns.NotAllowedError: day is not a column of assessments at safe_harbor
+    app.privacy.columns.NotAllowedError: day is not a column of scores at safe_harbor
     """
     allowed = [column for column in COLUMNS if column.table == table and tier in column.tiers]
     for name in asked:
@@ -134,7 +126,7 @@ def only_declared(row: Mapping[str, Any], columns: Collection[Column]) -> dict[s
 
     Source: allow-listing, judgement.
 
-    >>> columns = columns_of("assessments", Tier.EXPERT)[:2]
+    >>> columns = columns_of("scores", Tier.EXPERT)[:2]
     >>> only_declared({"week": 3, "patient": "0a", "email": "a@example.org"}, columns)
     {'patient': '0a', 'week': 3}
     """

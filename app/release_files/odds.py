@@ -21,7 +21,7 @@ def odds(told: Mapping[str, Any]) -> list[str]:
 def _sentences(told: Mapping[str, Any]) -> Iterator[str]:
     forms, sessions, persons = (
         {column["name"] for column in told["columns"] if column["table"] == table}
-        for table in ("assessments", "treatment_sessions", "patients")
+        for table in ("scores", "sessions", "persons")
     )
     if "total" in forms:
         when = f", each with its {_time(forms)}" if _time(forms) else ""

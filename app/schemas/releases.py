@@ -20,7 +20,7 @@ ReleaseStatus = Literal["requested", "approved", "rejected", "building", "ready"
 ColumnName = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z_]{1,40}\.[a-z_]{1,40}$"),
-    Field(description="Table and column, `assessments.total`", examples=["assessments.total"]),
+    Field(description="Table and column, `scores.total`", examples=["scores.total"]),
 ]
 Sentence = Annotated[str, StringConstraints(min_length=10, max_length=1_000, strip_whitespace=True)]
 Note = Annotated[str, StringConstraints(max_length=1_000, strip_whitespace=True)]
@@ -62,15 +62,15 @@ _MANIFEST: dict[str, Any] = {
     "unique_by_sessions": {"alone_rate": 0.04, "small_rate": 0.17},
     "unique_by_two_totals": {"alone_rate": 0.93, "small_rate": 1.0},
     "columns": [
-        {"table": "patients", "name": "age", "type": "string", "says": "years at the first dose", "made_by": "band"},
+        {"table": "persons", "name": "age", "type": "string", "says": "years at the first dose", "made_by": "band"},
         {
-            "table": "assessments",
+            "table": "scores",
             "name": "week",
             "type": "integer",
             "says": "week since the first dose",
             "made_by": "*",
         },
-        {"table": "assessments", "name": "total", "type": "number", "says": "points", "made_by": "as scored"},
+        {"table": "scores", "name": "total", "type": "number", "says": "points", "made_by": "as scored"},
     ],
     "versions": {"tidemark": "0.1.0", "rules": 1},
     "instruments": ["phq-9@1"],
@@ -184,9 +184,7 @@ class Manifest(Answer):
     rows_out: int
     rows_left_out: int
     k: int | None
-    highest_risk: float | None = Field(
-        description="1 / k: of being picked out by a guess, by what stands in `patients`"
-    )
+    highest_risk: float | None = Field(description="1 / k: of being picked out by a guess, by what stands in `persons`")
     mean_risk: float | None
     l: int | None = Field(description="null when the outcome is not in the release")  # noqa: E741  # its name
     t: float | None

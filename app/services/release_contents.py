@@ -90,7 +90,7 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
     ids = [one.id for one, _ in kept]
     names, keys = draw(ids), await source.instrument_keys(ids)
     files = ReleaseFiles(source.asked, columns, keys, source.release_id, stack)
-    courses = {"assessments": Courses(), "treatment_sessions": Courses()}
+    courses = {"scores": Courses(), "sessions": Courses()}
     rows = await _write(source, columns, files, kept, names, courses, step)
     left_out = {*(one.id for one in people), *waiting} - names.keys()
     counts = _counts(len(kept), len(left_out), rows, await count_rows(source, columns.keys(), sorted(left_out)))
@@ -130,11 +130,11 @@ async def _people(source: Source, step: Step) -> tuple[list[Person], frozenset[U
 
 
 def _quasi(columns: Tables) -> list[str]:
-    return [one.name for one in columns.get("patients", ()) if one.role is Role.QUASI_IDENTIFIER]
+    return [one.name for one in columns.get("persons", ()) if one.role is Role.QUASI_IDENTIFIER]
 
 
 def _sensitive(columns: Tables) -> bool:
-    return any(one.role is Role.SENSITIVE for one in columns.get("patients", ()))
+    return any(one.role is Role.SENSITIVE for one in columns.get("persons", ()))
 
 
 def _kept(
@@ -196,9 +196,9 @@ def _manifest(columns: Tables, told: Generalised, kept: Kept, courses: Mapping[s
         "t": t_closeness(classes, categories, equal_distance) if known else None,
         "loss_rate": told.loss_rate,
         "rungs": dict(told.levels),
-        "unique_by_weeks": _uniqueness(pattern_sizes(courses["assessments"].moments())),
-        "unique_by_sessions": _uniqueness(pattern_sizes(courses["treatment_sessions"].moments())),
-        "unique_by_two_totals": _uniqueness(two_totals_sizes(courses["assessments"].totals())),
+        "unique_by_weeks": _uniqueness(pattern_sizes(courses["scores"].moments())),
+        "unique_by_sessions": _uniqueness(pattern_sizes(courses["sessions"].moments())),
+        "unique_by_two_totals": _uniqueness(two_totals_sizes(courses["scores"].totals())),
         "columns": [
             {"table": one.table, "name": one.name, "type": one.type, "says": one.says, "made_by": one.made_by}
             for table in columns.values()
@@ -227,9 +227,9 @@ async def _write(
     """How many rows were written."""
     ordered = sorted(kept, key=lambda one: names[one[0].id])
     count = 0
-    if "patients" in columns:
+    if "persons" in columns:
         count += len(ordered)
-        await asyncio.to_thread(files.write, "patients", _patients(columns, ordered, names))
+        await asyncio.to_thread(files.write, "persons", _patients(columns, ordered, names))
 
     def write(block: Block) -> int:
         told = columns_of_block(block, columns, names)
@@ -250,7 +250,7 @@ def _patients(columns: Tables, kept: Kept, names: Names) -> list[Values]:
     quasi = _quasi(columns)
     told: dict[str, Values] = {name: [_text(key[place]) for _, key in kept] for place, name in enumerate(quasi)}
     told |= {"patient": [names[one.id] for one, _ in kept], "category": [one.category for one, _ in kept]}
-    return list(only_declared(told, columns["patients"]).values())
+    return list(only_declared(told, columns["persons"]).values())
 
 
 def _text(value: Any) -> str | None:

@@ -32,12 +32,12 @@ _NEEDS: Final[Mapping[ReleaseShape, Sequence[Sequence[str]]]] = {  # one column 
 
 
 def shape_faults(asked: Sequence[ReleaseShape], columns: Sequence[Column]) -> Iterator[Fault]:
-    """Shapes that cannot be made of these columns of `assessments`."""
+    """Shapes that cannot be made of these columns of `scores`."""
     names = {column.name for column in columns}
     for place, shape in enumerate(asked):
         for any_of in _NEEDS.get(shape, ()):
             if names.isdisjoint(any_of):
-                missing = " or ".join(f"assessments.{name}" for name in any_of)
+                missing = " or ".join(f"scores.{name}" for name in any_of)
                 yield Fault(f"/shapes/{place}", "lacks_column", f"This shape cannot be made without {missing}.")
 
 
@@ -121,11 +121,11 @@ class ReleaseFiles:
 
     def _made_of(self, table: str, columns: Sequence[Column]) -> Iterator[_Table]:
         match table:
-            case "patients":
+            case "persons":
                 yield self._new_table(persons(columns))
-            case "treatment_sessions":
+            case "sessions":
                 yield self._new_table(sessions(columns))
-            case "assessments":
+            case "scores":
                 forms = scores(columns, self.keys)
                 for asked in self._asked.shapes:
                     yield self._of_forms(asked, forms, self._instruments)

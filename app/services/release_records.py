@@ -219,7 +219,7 @@ class _Reading:
 
 
 async def _readings(source: Source, willing: Sequence[UUID]) -> AsyncIterator[_Reading]:
-    told = {column.name for column in columns_asked(source.asked).get("patients", ())}
+    told = {column.name for column in columns_asked(source.asked).get("persons", ())}
     for some in parts(willing, AT_ONCE):
         histories = await find_histories(source.connection, source.clinic_id, some, source.known_at)
         doses = await _first_doses(source, histories)

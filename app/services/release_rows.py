@@ -86,19 +86,19 @@ async def blocks(source: Source, tables: Tables, people: Sequence[Person]) -> As
     for some in parts(people, AT_ONCE):
         ids = [one.id for one in some]
         read = await source.connection.fetch(forms, *source.then, ids, source.asked.instruments)
-        sessions = await source.connection.fetch(_SESSIONS, *source.then, ids) if "treatment_sessions" in tables else ()
+        sessions = await source.connection.fetch(_SESSIONS, *source.then, ids) if "sessions" in tables else ()
         histories = await find_histories(source.connection, source.clinic_id, ids, source.known_at) if of_doses else {}
         yield Block(some, _by_patient(read, some, histories), _by_patient(sessions, some, histories))
 
 
 async def count_rows(source: Source, tables: Collection[str], ids: Sequence[UUID]) -> int:
     """Of people who are not in the release."""
-    count = len(ids) if "patients" in tables else 0
-    if "assessments" in tables:
+    count = len(ids) if "persons" in tables else 0
+    if "scores" in tables:
         count += await source.connection.fetchval(
             f"SELECT count(*) {_FORMS}", *source.then, ids, source.asked.instruments
         )
-    if "treatment_sessions" in tables:
+    if "sessions" in tables:
         count += sum(len(row["kind"]) for row in await source.connection.fetch(_SESSIONS, *source.then, ids))
     return count
 
@@ -108,8 +108,8 @@ def columns_of_block(block: Block, tables: Tables, names: Mapping[UUID, str]) ->
     return {
         table: _together([_of_person(columns, made, read.get(one.id), names[one.id]) for one in block.people])
         for table, made, read in (
-            ("assessments", _FORM_COLUMNS, block.forms),
-            ("treatment_sessions", _SESSION_COLUMNS, block.sessions),
+            ("scores", _FORM_COLUMNS, block.forms),
+            ("sessions", _SESSION_COLUMNS, block.sessions),
         )
         if (columns := tables.get(table))
     }
@@ -119,7 +119,7 @@ def add_courses(
     block: Block, tables: Tables, told: Mapping[str, Sequence[Values]], courses: Mapping[str, Courses]
 ) -> None:
     """As the files tell them and no further: the attacker whose odds are counted has the files."""
-    for table, read in (("assessments", block.forms), ("treatment_sessions", block.sessions)):
+    for table, read in (("scores", block.forms), ("sessions", block.sessions)):
         names = (column.name for column in tables.get(table, ()))
         columns = dict(zip(names, told.get(table, ()), strict=True))
         sizes = [len(read[one.id]["at"]) if columns and one.id in read else 0 for one in block.people]
@@ -136,7 +136,7 @@ def _forms_sql(tables: Tables) -> str:
 
 
 def _names(tables: Tables) -> list[str]:
-    return [column.name for column in tables.get("assessments", ())]
+    return [column.name for column in tables.get("scores", ())]
 
 
 def _by_patient(

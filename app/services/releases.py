@@ -118,7 +118,7 @@ def _faults(content: ReleaseCreate) -> Iterator[Fault]:
     for place, name in enumerate(content.columns or ()):
         if name not in allowed:
             yield Fault(f"/columns/{place}", "not_allowed", "This tier has no such column.")
-    yield from shape_faults(content.shapes, columns_asked(content).get("assessments", ()))
+    yield from shape_faults(content.shapes, columns_asked(content).get("scores", ()))
     first, last = content.cohort.first_dose_from, content.cohort.first_dose_to
     if first is not None and last is not None and first > last:
         yield Fault("/cohort/first_dose_to", "before_first", "The last month is before the first.")

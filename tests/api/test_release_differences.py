@@ -97,10 +97,10 @@ async def test_nobody_is_left_out_beside_a_release_that_has_them(
     """Told more coarsely instead: who is missing from the second would be known to be unusual."""
     usual, unusual = people(60), people(2, dose_mg=200)
     await settle(database, admin.clinic_id, usual + unusual)
-    coarse = ["patients.modality", "patients.category", "assessments.total"]
+    coarse = ["persons.modality", "persons.category", "scores.total"]
     first = await built(researcher, admin, database, columns=coarse)
     assert first["manifest"]["persons_out"] == 62
-    fine = [*coarse, "patients.dose_mg"]
+    fine = [*coarse, "persons.dose_mg"]
     second = await built(researcher, admin, database, columns=fine)
     assert (second["manifest"]["persons_out"], second["manifest"]["rungs"]["dose_mg"]) == (62, 3)
 

@@ -21,8 +21,8 @@ from tests.conftest import Api
 pytestmark = pytest.mark.anyio
 
 COLUMNS = [
-    *("patients.age", "patients.category", "patients.route", "assessments.week", "assessments.instrument"),
-    *("assessments.total", "assessments.responses", "treatment_sessions.week", "treatment_sessions.started_on"),
+    *("persons.age", "persons.category", "persons.route", "scores.week", "scores.instrument"),
+    *("scores.total", "scores.responses", "sessions.week", "sessions.started_on"),
 ]
 EVERY_FORMAT = ASKED | {
     "tier": "limited_data_set", "agreement": "DUA 7", "columns": COLUMNS, "formats": ["csv", "ndjson", "parquet"],

@@ -145,10 +145,10 @@ def rows_of(directory: Path, table: str) -> list[dict[str, str]]:
         ({"shapes": ["wide", "wide"]}, "/shapes", "once"),
         ({"shapes": ["broad"]}, "/shapes/0", ""),
         ({"shapes": []}, "/shapes", ""),
-        ({"shapes": ["long", "wide"], "columns": ["assessments.total", "assessments.instrument"]}, "/shapes/1", "week"),
-        ({"shapes": ["wide"], "columns": ["assessments.total", "assessments.week"]}, "/shapes/0", "instrument"),
-        ({"shapes": ["omop"], "columns": ["assessments.week", "assessments.instrument"]}, "/shapes/0", "total"),
-        ({"shapes": ["cdisc"], "columns": ["assessments.week", "assessments.total"]}, "/shapes/0", "instrument"),
+        ({"shapes": ["long", "wide"], "columns": ["scores.total", "scores.instrument"]}, "/shapes/1", "week"),
+        ({"shapes": ["wide"], "columns": ["scores.total", "scores.week"]}, "/shapes/0", "instrument"),
+        ({"shapes": ["omop"], "columns": ["scores.week", "scores.instrument"]}, "/shapes/0", "total"),
+        ({"shapes": ["cdisc"], "columns": ["scores.week", "scores.total"]}, "/shapes/0", "instrument"),
     ],
 )
 async def test_a_shape_that_cannot_be_made_is_refused(

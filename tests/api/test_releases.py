@@ -146,8 +146,8 @@ async def test_another_researchers_release_is_absent(researcher: Api, colleague:
         ({"tier": "limited_data_set"}, "/agreement"),
         ({"tier": "expert"}, "/determination"),
         ({"instruments": ["phq-10"]}, "/instruments/0"),
-        ({"columns": ["assessments.responses"]}, "/columns/0"),
-        ({"columns": ["assessments.taken_on"]}, "/columns/0"),
+        ({"columns": ["scores.responses"]}, "/columns/0"),
+        ({"columns": ["scores.taken_on"]}, "/columns/0"),
         ({"columns": ["patient.identifiers"]}, "/columns/0"),
         ({"disclosure": {"k": 10}}, "/disclosure/k"),
         ({"disclosure": {"l": 1}}, "/disclosure/l"),
@@ -243,7 +243,7 @@ CSVS = ("scores.csv", "persons.csv", "sessions.csv")
 
 @pytest.mark.usefixtures("patients")
 async def test_columns_and_days_of_a_limited_data_set(researcher: Api, admin: Api, database: Database) -> None:
-    columns = ["assessments.taken_on", "assessments.responses", "assessments.total"]
+    columns = ["scores.taken_on", "scores.responses", "scores.total"]
     release = await built(
         researcher, admin, database, tier="limited_data_set", agreement="DUA 7", columns=columns, formats=["csv"]
     )

@@ -52,7 +52,7 @@ async def refused(admin: Api, answer: httpx2.Response, status: int, words: str, 
     [
         ({"tier": "limited_data_set"}, "data use agreement"),
         ({"tier": "expert"}, "expert's determination"),
-        ({"columns": ["assessments.responses"]}, "no such column"),
+        ({"columns": ["scores.responses"]}, "no such column"),
         ({"disclosure": {"k": 5}}, "too small"),
         ({"cohort": {"patient_id": "019a9c40-0000-7000-8000-000000000001"}}, "nobody knows"),
         ({"cohort": {"date_of_birth": "1988-05-01"}}, "nobody knows"),

@@ -41,8 +41,8 @@ def test_only_the_limited_data_set_has_dates() -> None:
 
 def test_what_a_purpose_names_comes_where_the_tier_has_it() -> None:
     """And not without being named."""
-    plain = {column.name for column in columns_of("assessments", Tier.EXPERT)}
-    asked = {column.name for column in columns_of("assessments", Tier.EXPERT, asked=ASKABLE)}
+    plain = {column.name for column in columns_of("scores", Tier.EXPERT)}
+    asked = {column.name for column in columns_of("scores", Tier.EXPERT, asked=ASKABLE)}
     assert asked - plain == set(ASKABLE) == TELLING | {"severity", "mode", "dose_number", "since_dose"}
 
 
@@ -65,4 +65,4 @@ def test_every_quasi_identifier_has_its_ladder() -> None:
 def test_a_declared_column_that_is_missing_is_a_mistake() -> None:
     """Not an empty cell."""
     with pytest.raises(KeyError):
-        only_declared({"patient": "0a"}, columns_of("assessments", Tier.SAFE_HARBOR))
+        only_declared({"patient": "0a"}, columns_of("scores", Tier.SAFE_HARBOR))

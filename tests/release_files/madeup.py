@@ -12,9 +12,9 @@ PHQ_9 = get_instrument("phq-9@1")
 PCL_5 = get_instrument("pcl-5-week@1")
 INSTRUMENTS = (PHQ_9, PCL_5)
 KEYS = tuple(instrument.key for instrument in INSTRUMENTS)
-PERSONS = persons(columns_of("patients", Tier.SAFE_HARBOR))
-SCORES = scores(columns_of("assessments", Tier.SAFE_HARBOR), KEYS)
-FULL = scores(columns_of("assessments", Tier.LIMITED_DATA_SET, asked=["day", "responses"]), KEYS)
+PERSONS = persons(columns_of("persons", Tier.SAFE_HARBOR))
+SCORES = scores(columns_of("scores", Tier.SAFE_HARBOR), KEYS)
+FULL = scores(columns_of("scores", Tier.LIMITED_DATA_SET, asked=["day", "responses"]), KEYS)
 
 EVERY_KIND = TableShape(
     "kinds",
@@ -51,7 +51,7 @@ RELEASE: dict[str, Any] = {
     "unique_by_two_totals": {"alone_rate": 2 / 3, "small_rate": 1.0},
     "columns": [
         {"table": one.table, "name": one.name}
-        for table in ("patients", "assessments")
+        for table in ("persons", "scores")
         for one in columns_of(table, Tier.SAFE_HARBOR)
     ],
 }

@@ -184,11 +184,11 @@ def test_odds_are_told_in_sentences() -> None:
     assert totals.endswith("finds 66.7 % of the 3 people in here alone, and 100 % among fewer than 11.")
     assert weeks.endswith("no answer, finds 100 % alone, and 100 % among fewer than 11.")
     assert bands.endswith("each looks like 2 others or more: a guess is right once in 3 times at most.")
-    columns = [{"table": "assessments", "name": name} for name in ("patient", "total")]
+    columns = [{"table": "scores", "name": name} for name in ("patient", "total")]
     (timeless,) = odds(RELEASE | {"columns": columns})
     assert "those that tell most, finds 66.7 %" in timeless
-    columns += [{"table": "assessments", "name": name} for name in ("week", "taken_on", "responses", "mode")]
-    columns += [{"table": "treatment_sessions", "name": "week"}]
+    columns += [{"table": "scores", "name": name} for name in ("week", "taken_on", "responses", "mode")]
+    columns += [{"table": "sessions", "name": "week"}]
     totals, days, sessions, more = odds(
         RELEASE | {"columns": columns, "unique_by_sessions": RELEASE["unique_by_weeks"]}
     )
@@ -196,7 +196,7 @@ def test_odds_are_told_in_sentences() -> None:
     assert days.startswith("Somebody who knows the day of every form")
     assert sessions.startswith("Somebody who knows the week of every session")
     assert "also tell answers to single items and who filled each form." in more
-    columns += [{"table": "assessments", "name": "since_dose"}]
+    columns += [{"table": "scores", "name": "since_dose"}]
     assert "each with its day and place among the doses" in odds(RELEASE | {"columns": columns[:-2] + columns[-1:]})[0]
     assert odds(RELEASE | {"columns": columns[:1]}) == []
 
@@ -222,7 +222,7 @@ def test_dictionaries_tell_every_column_once() -> None:
 
 def test_redcap_takes_the_wide_table() -> None:
     """A field for each of its columns, in their order; eighteen columns, names of 26 letters at most."""
-    wide = scores_wide(scores(columns_of("assessments", Tier.EXPERT, ["day", "responses"]), EVERY_KEY), EVERY)
+    wide = scores_wide(scores(columns_of("scores", Tier.EXPERT, ["day", "responses"]), EVERY_KEY), EVERY)
     head, *fields = lines_of(redcap_dictionary_csv(wide, EVERY))
     assert (tuple(head), len(head)) == (REDCAP_HEADS, 18)
     assert tuple(field[0] for field in fields) == wide.names

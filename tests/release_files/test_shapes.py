@@ -19,17 +19,16 @@ from app.release_files.writers import write_table
 from app.scoring.registry import all_instruments
 from tests.release_files.madeup import FULL, INSTRUMENTS, KEYS, PHQ_9, SCORES, full_rows, scores_rows
 
-OURS: dict[str, str] = {"persons": "patients", "scores": "assessments", "sessions": "treatment_sessions"}
 ASKED = ("day", "responses")
 
 
 def shapes_of(tier: Tier, asked: tuple[str, ...] = ()) -> list[TableShape]:
-    sessions_ = sessions(columns_of("treatment_sessions", tier))
-    return [persons(columns_of("patients", tier)), scores_of(tier, asked), sessions_]
+    sessions_ = sessions(columns_of("sessions", tier))
+    return [persons(columns_of("persons", tier)), scores_of(tier, asked), sessions_]
 
 
 def scores_of(tier: Tier, asked: tuple[str, ...] = ()) -> TableShape:
-    return scores(columns_of("assessments", tier, asked), KEYS)
+    return scores(columns_of("scores", tier, asked), KEYS)
 
 
 def named(shape: TableShape, row: Row) -> dict[str, Value]:
@@ -49,14 +48,14 @@ def test_tables_have_what_the_tier_allows_and_nothing_else(tier: Tier, asked: tu
         return
     for shape in shapes_of(tier, asked):
         here = [name for name in asked if shape.name == "scores"]
-        allowed = columns_of(OURS[shape.name], tier, here)
+        allowed = columns_of(shape.name, tier, here)
         assert shape.names == tuple(each.name for each in allowed)
         assert [column.description for column in shape.columns] == [each.says for each in allowed]
 
 
 def test_a_new_column_is_absent_until_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here by declaring one; it then is in the derived table too, and only in the tier it was declared for."""
-    new = privacy.Column("assessments", "language", "string", Role.COURSE, "how", "as stored", frozenset({Tier.EXPERT}))
+    new = privacy.Column("scores", "language", "string", Role.COURSE, "how", "as stored", frozenset({Tier.EXPERT}))
     assert "language" not in scores_of(Tier.EXPERT).names
     monkeypatch.setattr(privacy, "COLUMNS", (*COLUMNS, new))
     assert scores_of(Tier.EXPERT).names[-1] == "language"
@@ -86,7 +85,7 @@ def test_what_a_standard_wants_and_the_release_lacks_is_told() -> None:
 @pytest.mark.parametrize("derive", [omop_observation, cdisc_qs])
 def test_what_a_standard_has_no_place_for_is_told(derive: Callable[[TableShape], TableShape]) -> None:
     """A column that was asked for is lost in no shape without a word."""
-    asked = columns_of("assessments", Tier.SAFE_HARBOR, ["mode", "severity"])
+    asked = columns_of("scores", Tier.SAFE_HARBOR, ["mode", "severity"])
     told = derive(scores(asked, KEYS))
     assert told.description.endswith(" In `scores` and `scores_wide` alone: severity, mode.")
     assert {"mode", "severity"}.isdisjoint(told.names)

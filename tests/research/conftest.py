@@ -127,15 +127,15 @@ async def limited(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Dow
 @pytest.fixture(scope="session")
 async def expert(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Downloaded:
     """With the days, and without the answers."""
-    columns = [name for name in EVERYTHING if name not in {"assessments.responses", *DATED}]
+    columns = [name for name in EVERYTHING if name not in {"scores.responses", *DATED}]
     return await released(study, tmp_path_factory.mktemp("expert"), "expert", columns=columns)
 
 
-DATED = {"assessments.taken_on", "treatment_sessions.started_on"}
+DATED = {"scores.taken_on", "sessions.started_on"}
 EVERYTHING = [
-    *(f"patients.{name}" for name in ("age", "index_year", "modality", "medicine", "route", "dose_mg", "category")),
-    *(f"assessments.{name}" for name in ("week", "instrument", "total", "validity", "taken_on", "day", "responses")),
-    *(f"treatment_sessions.{name}" for name in ("week", "kind", "started_on")),
+    *(f"persons.{name}" for name in ("age", "index_year", "modality", "medicine", "route", "dose_mg", "category")),
+    *(f"scores.{name}" for name in ("week", "instrument", "total", "validity", "taken_on", "day", "responses")),
+    *(f"sessions.{name}" for name in ("week", "kind", "started_on")),
 ]
 
 

@@ -47,7 +47,7 @@ SCORES = (  # all there are but the pseudonym
     "week", "instrument", "total", "validity", "taken_on", "day", "responses", "severity", "mode", "dose_number",
     "since_dose", "hours_since_dose", "subscales",
 )  # fmt: skip
-ALL = [f"assessments.{name}" for name in SCORES] + ["patients.category", "treatment_sessions.week"]
+ALL = [f"scores.{name}" for name in SCORES] + ["persons.category", "sessions.week"]
 
 # Every seventh form corrected, every eleventh of these voided, every fifth correction after the release's time.
 CORRECT = """

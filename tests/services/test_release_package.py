@@ -23,7 +23,7 @@ TOLD: dict[str, Any] = {
 
 
 def asked(**other: Any) -> ReleaseCreate:
-    columns = [f"assessments.{name}" for name in ("week", "instrument", "total", "validity", "responses")]
+    columns = [f"scores.{name}" for name in ("week", "instrument", "total", "validity", "responses")]
     whole = {
         "purpose": "does it last", "recipient": "X", "tier": "expert", "determination": "Opinion 3",
         "instruments": ["phq-9"], "columns": columns, "shapes": list(get_args(ReleaseShape)),
@@ -46,7 +46,7 @@ def highest(stack: AsyncExitStack, blocks: int, people: int) -> int:
     tracemalloc.start()
     try:
         for block in range(blocks):
-            files.write("assessments", courses(block * people, people))
+            files.write("scores", courses(block * people, people))
         files.finish(TOLD)
         return tracemalloc.get_traced_memory()[1]
     finally:
@@ -71,7 +71,7 @@ async def test_numbers_go_on_from_block_to_block() -> None:
         wanted = asked(shapes=["omop", "cdisc"])
         files = ReleaseFiles(wanted, columns_asked(wanted), ["phq-9@1"], UUID(int=7), stack)
         for block in range(3):
-            files.write("assessments", courses(block, 1))
+            files.write("scores", courses(block, 1))
         told = {one["name"]: (one["rows"], one["persons"]) for one in files.finish(TOLD)["files"]}
         assert told["omop_observation.csv"] == (3 * WEEKS * 10, 3)
         assert told["cdisc_qs.csv"] == (3 * WEEKS * 11, 3)
@@ -91,7 +91,7 @@ async def test_a_person_in_two_parts_is_a_mistake() -> None:
     """It would be two rows of one week, and two people of the manifest."""
     async with AsyncExitStack() as stack:
         files = ReleaseFiles(asked(), columns_asked(asked()), ["phq-9@1"], UUID(int=7), stack)
-        files.write("assessments", courses(0, 2))
-        files.write("assessments", [[] for _ in range(6)])
+        files.write("scores", courses(0, 2))
+        files.write("scores", [[] for _ in range(6)])
         with pytest.raises(ReleaseFileError, match="two parts"):
-            files.write("assessments", courses(1, 2))
+            files.write("scores", courses(1, 2))
