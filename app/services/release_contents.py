@@ -240,7 +240,7 @@ async def _write(
 
     async with aclosing(ahead(blocks(source, columns, [one for one, _ in ordered]))) as coming:
         async for block in coming:
-            count += (rows := write(block))
+            count += (rows := await asyncio.to_thread(write, block))
             await step.on(rows=rows)
     await step.now()
     return count
