@@ -9,10 +9,8 @@ _MORE: Final = {
     "subscales": "sums of some items",
     "severity": "bands of totals",
     "mode": "who filled each form",
-    "hours_since_dose": "hours since the dose",
-    "since_dose": "days since the dose",
-    "dose_number": "numbers of doses",
 }
+_OF_DOSES: Final = frozenset({"dose_number", "since_dose", "hours_since_dose"})
 
 
 def odds(told: Mapping[str, Any]) -> list[str]:
@@ -43,7 +41,9 @@ def _sentences(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _time(columns: Collection[str]) -> str | None:
-    return next((unit for name, unit in _TIMES.items() if name in columns), None)
+    found = next((unit for name, unit in _TIMES.items() if name in columns), None)
+    among_doses = not _OF_DOSES.isdisjoint(columns)
+    return " and ".join(filter(None, (found, "place among the doses" if among_doses else None))) or None
 
 
 def _shares(found: Mapping[str, float], whom: str = "") -> str:

@@ -1,6 +1,5 @@
 """Figures of a cohort as they may be told: counts with noise, hidden where too few people stand behind them."""
 
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, get_args
@@ -80,18 +79,18 @@ _SOURCES: Final[Mapping[str, tuple[str, str]]] = {  # by how the code begins: so
 
 
 def cohort_answer(
-    instrument: Instrument, only: CohortFilter, of: CohortPersons, cohort: CohortRecord, question: bytes
+    instrument: Instrument, only: CohortFilter, of: CohortPersons, cohort: CohortRecord, key: bytes, whom: bytes
 ) -> CohortAnswer:
-    """Each call draws its own noise: who has to get the same answer twice keeps the answer."""
+    """With the noise of one key; `whom` names the cohort as it is seen, and no instrument."""
     found = cohort_outcomes(cohort.courses)
-    told = _Told(secrets.token_bytes(32), question)
+    told = _Told(key, whom, instrument.key)
     return CohortAnswer(
         instrument=instrument.key,
         as_of=cohort.as_of,
         cohort=CohortChoice(of=of, **asdict(only)),
         disclosure=DisclosureAnswer(minimum=SMALLEST_CELL, rule=RULE),
         flow=FlowAnswer(
-            not_dosed=None if cohort.not_dosed is None else told.count("not_dosed", cohort.not_dosed),
+            not_dosed=None if cohort.not_dosed is None else told.count(f"{_TREATED}not_dosed", cohort.not_dosed),
             dosed=told.count(_DUE, found.persons),
             with_baseline=told.count("baseline", found.baseline.n),
         ),
@@ -109,21 +108,22 @@ def cohort_answer(
 class _Told:
     """Tells figures of one answer.
 
-    The same people bear the same noise wherever they are counted: drawn again and again it would average out. People
-    have a name, and figures of one name share their noise where their numbers are equal. Under two names equal numbers
-    differ: else it would show that all who were due have answered.
+    The same people bear the same noise wherever they are counted, in the answers of all instruments: drawn again and
+    again it would average out. People have a name, and figures of one name share their noise where their numbers are
+    equal. Under two names equal numbers differ: else it would show that all who were due have answered.
     """
 
     key: bytes
-    question: bytes
+    whom: bytes
+    instrument: str
 
     def count(self, people: str, count: int) -> Cell:
-        told = told_count(count, self.key, self.question, _noise_of(people, count))
+        told = told_count(count, self.key, self.whom, self._noise_of(people, count))
         return _suppressed(told.hidden) if told.count is None else told.count
 
     def share(self, people: str, count: int, among: str, n: int) -> Share:
-        names = _noise_of(people, count), _noise_of(among, n)
-        told = told_rate(count, n, self.key, self.question, *names)
+        names = self._noise_of(people, count), self._noise_of(among, n)
+        told = told_rate(count, n, self.key, self.whom, *names)
         if told.numerator is None or told.denominator is None or told.rate is None:
             return _suppressed(told.hidden)
         interval = wilson(told.numerator, told.denominator)
@@ -133,8 +133,8 @@ class _Told:
 
     def parts(self, name: str, counts: Mapping[str, int]) -> dict[str, Cell]:
         """Of people whose number may be known: no small part follows from the others."""
-        names = {_noise_of(f"{name}/{part}", count): count for part, count in counts.items()}
-        told = told_parts(names, self.key, self.question)
+        names = {self._noise_of(f"{name}/{part}", count): count for part, count in counts.items()}
+        told = told_parts(names, self.key, self.whom)
         cells = (_suppressed(one.hidden) if one.count is None else one.count for one in told.values())
         return dict(zip(counts, cells, strict=True))
 
@@ -156,12 +156,13 @@ class _Told:
         values = {name: round(to_nearest(getattr(found, name), _DEVIATIONS), 2) for name in ("g", "low", "high")}
         return EffectAnswer(n=n, standardiser=found.standardiser, **values)
 
+    def _noise_of(self, people: str, count: int) -> str:
+        whose = people if people.startswith(_TREATED) else f"{self.instrument}/{people}"
+        return f"{whose}/{count}"
 
-_DUE: Final = "due"  # by the calendar alone: of one name at every time
 
-
-def _noise_of(people: str, count: int) -> str:
-    return f"{people}/{count}"
+_TREATED: Final = "treated/"  # how the names begin of people who are counted without regard to any form
+_DUE: Final = f"{_TREATED}due"  # by the calendar alone: of one name at every time
 
 
 def _suppressed(reason: object) -> SuppressedAnswer:
@@ -237,7 +238,7 @@ def _median(found: MedianSurvival, told_down_to: float | None) -> float | Suppre
 def _doses(told: _Told, found: CohortOutcomes) -> Iterator[CohortDoseAnswer]:
     """Those told of."""
     for one in found.doses:
-        persons = told.count(_DUE if one.number == 1 else f"dose/{one.number}", one.persons)
+        persons = told.count(_DUE if one.number == 1 else f"{_TREATED}dose/{one.number}", one.persons)
         change = told.mean(f"dose/{one.number}/{one.window}", one.change)
         if change != _suppressed(Hidden.TOO_FEW):
             yield CohortDoseAnswer(dose_number=one.number, window=one.window, persons=persons, change=change)
@@ -247,9 +248,13 @@ def _events(told: _Told, cohort: CohortRecord, persons: int) -> Iterator[CohortE
     """All terms there are, also those of nobody."""
     doses = sum(course.doses for course in cohort.courses)
     for term, count in (dict.fromkeys(get_args(Term), EventCount(0, 0)) | cohort.events).items():
-        of_persons = told.share(f"event/{term}/persons", count.persons, _DUE, persons)
+        of_persons = told.share(f"{_TREATED}event/{term}/persons", count.persons, _DUE, persons)
         hidden = isinstance(of_persons, SuppressedAnswer)
-        of_doses = of_persons if hidden else told.share(f"event/{term}/doses", count.doses, "doses", doses)
+        of_doses = (
+            of_persons
+            if hidden
+            else told.share(f"{_TREATED}event/{term}/doses", count.doses, f"{_TREATED}doses", doses)
+        )
         yield CohortEventAnswer(term=term, persons=of_persons, doses=of_doses)
 
 

@@ -28,7 +28,7 @@ from app.errors import AppError, Fault, InvalidError, TooManyError
 from app.ids import new_id
 from app.privacy.budget import QUESTIONS, Answered, Cohorts, Refusal, decide, leaves_few_over, needed_difference
 from app.privacy.cells import SMALLEST_CELL
-from app.privacy.noise import canonical
+from app.privacy.noise import SHORTEST_KEY, canonical
 from app.schemas.cohort_answers import cohort_answer
 from app.schemas.cohorts import CohortAnswer, CohortPersons
 from app.schemas.consents import Purpose
@@ -61,14 +61,25 @@ class _Question:
 
     @property
     def text(self) -> str:
-        view = {"of": self.of, "seen_by": None if self.seen_by is None else str(self.seen_by)}
-        return canonical(view | {"instrument": self.instrument.key} | asdict(self.only)).decode()
+        return canonical(self._view | {"instrument": self.instrument.key} | asdict(self.only)).decode()
 
     @property
     def cohort(self) -> str:
         """Whom it chooses. Severity is that of one instrument, all else is not."""
-        of = {} if self.only.severity is None else {"instrument": self.instrument.key}
-        return canonical(of | asdict(self.only)).decode()
+        return canonical(self._by_instrument | asdict(self.only)).decode()
+
+    @property
+    def whom(self) -> bytes:
+        """The same as this asker sees it."""
+        return canonical(self._view | self._by_instrument | asdict(self.only))
+
+    @property
+    def _view(self) -> dict[str, str | None]:
+        return {"of": self.of, "seen_by": None if self.seen_by is None else str(self.seen_by)}
+
+    @property
+    def _by_instrument(self) -> dict[str, str]:
+        return {} if self.only.severity is None else {"instrument": self.instrument.key}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +128,15 @@ async def _made(database: Database, actor: Actor, question: _Question) -> ToldCo
     async with _people_in_question(database, actor) as connection:
         willing = await _willing(connection, database, actor, now) if question.of == "consenting" else None
         found = await read_cohort(connection, actor.clinic_id, instrument, only, now, willing)
+    key = await _known_key(database, actor, question) or secrets.token_bytes(SHORTEST_KEY)
     # Before it is known whether it may be told: then nobody waits for it.
-    text = question.text.encode()
-    answer = await asyncio.to_thread(cohort_answer, instrument, only, question.of, found.record, text)
-    return await _decided(database, actor, question, found, answer)
+    answer = await asyncio.to_thread(cohort_answer, instrument, only, question.of, found.record, key, question.whom)
+    return await _decided(database, actor, question, found, key, answer) or await _made(database, actor, question)
+
+
+async def _known_key(database: Database, actor: Actor, question: _Question) -> bytes | None:
+    async with database.session(actor.clinic_id) as session:
+        return await _key_of(session, actor, question)
 
 
 def _people_in_question(database: Database, actor: Actor) -> AbstractAsyncContextManager[asyncpg.Connection]:
@@ -139,14 +155,18 @@ async def _willing(connection: asyncpg.Connection, database: Database, actor: Ac
 
 
 async def _decided(
-    database: Database, actor: Actor, question: _Question, found: ReadCohort, answer: CohortAnswer
-) -> ToldCohort:
-    """Decided and written down by one after the other in a clinic; a refusal is committed before it is told."""
+    database: Database, actor: Actor, question: _Question, found: ReadCohort, key: bytes, answer: CohortAnswer
+) -> ToldCohort | None:
+    """Decided and written down by one after the other in a clinic; a refusal is committed before it is told.
+
+    None: another process drew this cohort's key meanwhile, and the answer bears noise that nobody else has.
+    """
     people, now = len(found.record.courses), found.record.as_of
     async with database.session(actor.clinic_id) as session:
         await session.exec(select(func.pg_advisory_xact_lock(func.hashtextextended(f"cohort {actor.clinic_id}", 0))))
         kept = await _kept_answer(session, actor, question)
-        key = await _key_of(session, actor, question) or secrets.token_bytes(32)
+        if await _key_of(session, actor, question) not in {None, key}:
+            return None
         nearest = needed_difference(key, question.cohort.encode())
         if kept and (kept.asked_at > now - _period(actor) or _is_near(actor, kept.persons, people, nearest)):
             await _write_down(session, actor, question, key, people, now, decision="repeated")
@@ -230,7 +250,7 @@ async def _kept_answer(session: AsyncSession, actor: Actor, question: _Question)
 
 
 async def _key_of(session: AsyncSession, actor: Actor, question: _Question) -> bytes | None:
-    """Drawn once for each cohort, so that asking again draws no other distance."""
+    """Drawn once for each cohort, so that asking again draws no other noise and no other distance."""
     drawn = select(CohortQuestion.key).where(
         CohortQuestion.clinic_id == actor.clinic_id, CohortQuestion.cohort == question.cohort
     )

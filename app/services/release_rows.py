@@ -54,7 +54,9 @@ _FORMS: Final = f"""
 FROM assessment form
 WHERE form.clinic_id = $1 AND form.patient_id = ANY($3::uuid[]) AND form.instrument = ANY($4::text[]) AND {COUNTED}
 """
-_WHICH: Final = frozenset({"instrument", "kind", "week", "day", "taken_on", "started_on"})  # form or session, and when
+_WHICH: Final = (
+    frozenset({"instrument", "kind", "week", "day", "taken_on", "started_on"}) | _OF_DOSES
+)  # and when it was
 _SESSIONS: Final = f"""
 SELECT patient_id, array_agg(kind) AS kind, array_agg({_MICROSECONDS.format("started_at")}) AS at,
     array_agg(started_at_offset_minutes) AS "offset"

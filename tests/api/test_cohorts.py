@@ -42,16 +42,19 @@ def somebody(number: int, **others: Any) -> Invented:
 
 @pytest.fixture
 async def sixty(database: Database, clinic: Clinic) -> None:
-    """Sixty people: two in three by vein, half with nausea."""
-    people = [
+    await settle(database, clinic.clinic_id, crowd(60))
+
+
+def crowd(count: int) -> list[Invented]:
+    """Two in three by vein, half with nausea."""
+    return [
         somebody(
             number,
             route="sublingual" if number % 3 == 2 else "intravenous",
             events=((0, "nausea", False),) if number % 2 else (),
         )
-        for number in range(60)
+        for number in range(count)
     ]
-    await settle(database, clinic.clinic_id, people)
 
 
 async def ask(api: Api, **query: str) -> dict[str, Any]:
@@ -129,14 +132,16 @@ async def test_a_small_cohort_is_refused_in_the_same_words(
     assert await trail(database, clinic) == ["cohort.refuse"] * 2
 
 
-@pytest.mark.usefixtures("sixty")
-async def test_a_cohort_is_told_in_counts_near_the_true_ones(researcher: Api) -> None:
-    """Each rate with its rule, its n, and once more for all treated."""
+async def test_a_cohort_is_told_in_counts_near_the_true_ones(
+    database: Database, clinic: Clinic, researcher: Api
+) -> None:
+    """Each rate with its rule, its n, and once more for all treated. So many that no noise hides any of it."""
+    await settle(database, clinic.clinic_id, crowd(120))
     body = await ask(researcher)
     week_1 = at(body, "week_1")
     assert body["instrument"] == "phq-9@1"
-    assert abs(body["flow"]["dosed"] - 60) <= 15
-    assert abs(week_1["observed"] - 45) <= 15
+    assert abs(body["flow"]["dosed"] - 120) <= 15
+    assert abs(week_1["observed"] - 90) <= 15
     assert abs(week_1["total"]["mean"] - 11) <= 1
     response = week_1["outcomes"][0]
     assert (response["outcome"], response["rule"], response["threshold"]) == ("response", "response_50_percent", 0.5)

@@ -1,5 +1,6 @@
 """Attackers with whole answers about cohorts: every figure of them put together, not one."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from app.schemas.cohort_answers import cohort_answer
 from app.scoring.cohort_course import CohortFilter, CourseOutcome, CourseRecord, course_baseline, course_outcome
 from app.scoring.cohort_outcomes import CohortRecord, EventCount
-from app.scoring.model import Point, Validity
+from app.scoring.model import Instrument, Point, Validity
 from app.scoring.registry import get_instrument
 from app.scoring.treatment import Dose
 from tests.privacy.test_attacks import accuracy_of_the_best_rule
@@ -50,10 +51,10 @@ def people(draw: Random, count: int) -> list[CourseOutcome]:
     return [draw.choice(pool(draw.random() < 0.6)) for _ in range(count)]
 
 
-def told(courses: list[CourseOutcome]) -> dict[str, float]:
-    """Every number of the answer, by its place."""
+def told(courses: list[CourseOutcome], draw: Random, instrument: Instrument = PHQ_9) -> dict[str, float]:
+    """Every number of the answer, by its place, with noise of its own."""
     record = CohortRecord(AS_OF, list(courses), {"any": EventCount(len(courses) // 2, len(courses) // 2)})
-    answer = cohort_answer(PHQ_9, CohortFilter(), "consenting", record, b"q")
+    answer = cohort_answer(instrument, CohortFilter(), "consenting", record, draw.randbytes(32), b"whom")
     return dict(numbers(answer.model_dump(mode="json", exclude={"disclosure"}), ""))
 
 
@@ -93,7 +94,7 @@ def difference(one: dict[str, float], *others: dict[str, float]) -> dict[str, fl
 def test_no_count_of_an_answer_is_small(many: int, few: int, seed: int) -> None:
     """Of any cohort: neither a count, nor what a share leaves out, nor any mean with its n."""
     draw = Random(seed)  # noqa: S311 - made-up people
-    found = told([*people(draw, many), *(course(20, (None,) * 7) for _ in range(few))])
+    found = told([*people(draw, many), *(course(20, (None,) * 7) for _ in range(few))], draw)
     assert all(value >= 11 for value in counts(found).values())
     for path, value in found.items():
         if path.endswith("/count"):
@@ -111,7 +112,7 @@ def test_no_subtraction_within_an_answer_finds_a_few(many: int, few: int, seed: 
     """
     draw = Random(seed)  # noqa: S311 - made-up people
     cohort = [*people(draw, many), *(course(20, (None,) * 7) for _ in range(few))]
-    answers = [counts(told(cohort)) for _ in range(40)]
+    answers = [counts(told(cohort, draw)) for _ in range(40)]
     always = [path for path in answers[0] if all(path in answer for answer in answers)]
     values = {path: tuple(answer[path] for answer in answers) for path in always}
     for one, other in combinations(set(values.values()), 2):
@@ -137,7 +138,7 @@ def test_all_figures_of_two_neighbours_together() -> None:
 
     def seen(draw: Random, friend: CourseOutcome) -> float:
         others = people(draw, 30)
-        return in_favour(difference(told([*others, friend]), told(others)))
+        return in_favour(difference(told([*others, friend], draw), told(others, draw)))
 
     assert attack(seen) <= 0.62
 
@@ -150,7 +151,18 @@ def test_that_nobody_is_missing_does_not_show(looks_at: str) -> None:
     for _ in range(CASES):
         secret = draw.random() < 0.5
         others = [course(20, (draw.randint(5, 9),) * 7) for _ in range(draw.randint(25, 40))]
-        found = counts(told([*others, course(20, (None,) * 7 if secret else (9,) * 7)]))
+        found = counts(told([*others, course(20, (None,) * 7 if secret else (9,) * 7)], draw))
         due, observed = found["/time_points/2/due"], found["/time_points/2/total/n"]
         cases.append((due - observed if looks_at == "difference" else float(due == observed), secret))
     assert accuracy_of_the_best_rule(cases) <= 0.6
+
+
+def test_asking_by_every_instrument_draws_no_noise_anew() -> None:
+    """Who was treated is the same by each of them, and is told as the same; who filled a form is not."""
+    cohort = people(Random(4), 40)  # noqa: S311 - made-up people
+    answers = [told(cohort, Random(5), get_instrument(name)) for name in ("phq-9", "gad-7", "pcl-5-week")]  # noqa: S311
+    treated = [path for path in answers[0] if re.fullmatch(r"/flow/dosed|.*/due|/adverse_events/.*", path)]
+    assert len(treated) > 10
+    for path in treated:
+        assert len({answer[path] for answer in answers}) == 1, path
+    assert len({answer["/flow/with_baseline"] for answer in answers}) > 1

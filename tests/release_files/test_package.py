@@ -196,6 +196,8 @@ def test_odds_are_told_in_sentences() -> None:
     assert days.startswith("Somebody who knows the day of every form")
     assert sessions.startswith("Somebody who knows the week of every session")
     assert "also tell answers to single items and who filled each form." in more
+    columns += [{"table": "assessments", "name": "since_dose"}]
+    assert "each with its day and place among the doses" in odds(RELEASE | {"columns": columns[:-2] + columns[-1:]})[0]
     assert odds(RELEASE | {"columns": columns[:1]}) == []
 
 

@@ -32,10 +32,12 @@ OF_THE_SYSTEM = {
     # Figures of everybody for who may see nobody, by the permission of the route; and what was asked and told.
     ("services/cohorts.py", "_people_in_question"),
     ("services/cohorts.py", "_repeated"),
+    ("services/cohorts.py", "_known_key"),
     ("services/cohorts.py", "_decided"),
     # The worker.
     ("services/upkeep.py", "keep_up"),
     ("services/upkeep.py", "rederive_all"),
+    ("services/outbox.py", "forget_old"),
     ("services/reminders.py", "find_patients_with_misses"),
     ("services/reminders.py", "remind"),
     ("services/reminders.py", "settle_misses"),
