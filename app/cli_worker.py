@@ -52,7 +52,7 @@ def work(
     async def run(database: Database, erasure_ledger: Path | None) -> None:
         stop = _stop_on_signals()
         if beside:
-            os.nice(NICENESS)
+            _give_way()
             _stop_with_input(stop)
         hosts = parse_internal_hosts(settings.webhook_internal_hosts)
         async with AsyncExitStack() as stack:
@@ -75,6 +75,11 @@ def work(
 
     with database_addresses(settings) as found, database_told_plainly():
         asyncio.run(with_open_database(found, lambda database: run(database, found.settings.erasure_ledger)))
+
+
+def _give_way() -> None:
+    if sys.platform != "win32":  # which has no such thing
+        os.nice(NICENESS)
 
 
 def collect_seldom() -> None:

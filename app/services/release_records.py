@@ -143,7 +143,7 @@ def parts(ids: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 async def ahead(coming: AsyncIterator[T]) -> AsyncGenerator[T]:
-    """The next is read while the last is worked on: Postgres and we have a core each."""
+    """The next is read while the last is worked on, in a thread: Postgres and we have a core each."""
     reading = asyncio.ensure_future(anext(coming, None))
     try:
         while (read := await reading) is not None:
