@@ -229,7 +229,7 @@ def test_redcap_takes_the_wide_table() -> None:
     assert all(len(field) == 18 and len(field[0]) <= 26 and field[0].islower() for field in fields)
     assert {field[1] for field in fields} == {"check_in"}
     by_name = {field[0]: field for field in fields}
-    assert by_name["patient"][3:8] == ["text", "as in patients", "", "", ""]
+    assert by_name["patient"][3:8] == ["text", "as in persons", "", "", ""]
     assert (by_name["week"][3], by_name["week"][7]) == ("text", "integer")
     assert by_name["phq_9_v1_item_1"][2:8] == [
         PHQ_9.instruction,
