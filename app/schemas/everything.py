@@ -27,6 +27,10 @@ LEFT_OUT: Final = (
         why="Hashes of requests, kept so that a repeat is known as one. What was asked for stands in the other parts.",
     ),
     LeftOut(
+        kind="release_person",
+        why="In which research releases the person was: ids alone, kept so that no later release tells them apart.",
+    ),
+    LeftOut(
         kind="request_rate",
         why="How often a token asked within the last minute. Forgotten within the next.",
     ),

@@ -82,7 +82,7 @@ async def test_the_worker_does_its_turn(estate: Estate) -> None:
     assert approved.is_success, approved.text
     assert await build_next(database, clinic_id) == 1
     told = (await estate.http[Role.RESEARCHER].get(release)).json()
-    assert (told["status"], told["failure"]) == ("failed", "too_few_people")  # none of them has consented
+    assert (told["status"], told["failure"]) == ("failed", "nobody_can_be_hidden")  # all have one category
     assert await Sealer(database).take_turn(clinic_id) > 0
     assert await remind(database, clinic_id, datetime.now(UTC)) >= 0
     assert await rederive_all(database, clinic_id) > SERVERS
