@@ -1,6 +1,7 @@
 """One real server for the whole folder: `tidemark serve --workers 2` on a private Postgres that keeps what it says."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,12 @@ collect_ignore = (
     if Path("/proc/self/task").is_dir()
     else ["test_crash.py", "test_idempotency_race.py", "test_load.py", "test_sockets.py"]
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_by_children() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and whatever that starts, unless it is caught."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
