@@ -36,7 +36,7 @@ from app.scoring.cohort_course import CohortFilter, Traits
 from app.scoring.default_rules import default_cut_point
 from app.scoring.model import Instrument
 from app.services.cohort_courses import ReadCohort, read_cohort
-from app.services.consents import consents_in_force
+from app.services.consents import consents_in_force, told_of
 from app.services.scored_assessments import known_instrument
 from app.tables import CohortQuestion
 
@@ -150,8 +150,7 @@ def _people_in_question(database: Database, actor: Actor) -> AbstractAsyncContex
 
 async def _willing(connection: asyncpg.Connection, database: Database, actor: Actor, at: datetime) -> set[UUID]:
     """Who has consented to research without naming a recipient: an answer has none."""
-    found = await consents_in_force(connection, database.keys, actor.clinic_id, Purpose.RESEARCH, at)
-    return {one.patient_id for one in found if one.recipient is None}
+    return told_of(await consents_in_force(connection, database.keys, actor.clinic_id, Purpose.RESEARCH, at), None)
 
 
 async def _decided(

@@ -1,6 +1,6 @@
 """What patients have consented to: given and renewed by staff, withdrawn by anybody it concerns, never edited."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -91,6 +91,14 @@ class ConsentsOfPatient:
         """Of each consent, latest given first."""
         found = {row.id: row for row in sorted(self.rows, key=lambda row: row.version)}
         return sorted(found.values(), key=lambda row: (row.given_at, row.id), reverse=True)
+
+
+def told_of(consents: Iterable[ConsentInForce], recipient: str | None) -> set[UUID]:
+    """Who may be told of to this recipient, or to nobody named. A consent that names one is for that one alone."""
+    names = {None, recipient and recipient.casefold()}
+    return {
+        UUID(bytes=one.patient_id.bytes) for one in consents if (one.recipient and one.recipient.casefold()) in names
+    }
 
 
 async def find_consents(session: AsyncSession, actor: Actor, patient_id: UUID) -> ConsentsOfPatient:

@@ -17,7 +17,9 @@ from app.audit import record_read
 from app.crypto import DataKey
 from app.db import Database
 from app.privacy.pseudonyms import draw_pseudonyms
+from app.schemas.consents import Purpose
 from app.schemas.releases import ReleaseCreate
+from app.services.consents import consents_in_force
 from app.services.data_keys import get_key
 from app.services.release_contents import Built, LostError, Step, TooFewError, build
 from app.services.release_differences import find_earlier_releases, lock_releases
@@ -152,7 +154,9 @@ class _Build:
     async def _refuse_overtaken(self, connection: asyncpg.Connection, built: Built) -> None:
         """Releases that became ready since the snapshot were not looked at: one at a time becomes ready."""
         at, k = await lock_releases(connection, self.clinic_id), self.claim.asked.disclosure.k
-        earlier = await find_earlier_releases(connection, self.database.keys, self.clinic_id, at, k)
+        ring = self.database.keys
+        consents = await consents_in_force(connection, ring, self.clinic_id, Purpose.RESEARCH, at, at)
+        earlier = await find_earlier_releases(connection, self.clinic_id, consents, at, k)
         if earlier.tell_apart(built.names):
             raise OvertakenError
 

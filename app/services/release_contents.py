@@ -17,12 +17,14 @@ from app.privacy.ladders import LADDERS
 from app.privacy.part_two import notice
 from app.privacy.uniqueness import Courses, pattern_sizes, two_totals_sizes
 from app.release_files.rows import Values
+from app.schemas.consents import Purpose
 from app.schemas.releases import ReleaseCreate
+from app.services.consents import consents_in_force, told_of
 from app.services.release_differences import EarlierReleases, find_earlier_releases
 from app.services.release_package import ReleaseFiles
 from app.services.release_records import TRAITS, Person, Source, ahead
 from app.services.release_rows import Block, add_courses, blocks, columns_of_block, count_rows
-from app.services.releases import columns_asked, consented
+from app.services.releases import columns_asked
 
 WORDS: Final = "de-identified, not anonymous"
 BEAT_SECONDS: Final = 15
@@ -108,13 +110,12 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
 async def _people(source: Source, step: Step) -> tuple[list[Person], frozenset[UUID], EarlierReleases]:
     """Those of the cohort, without a few who have to wait for others, and what was released before."""
     at, k = source.known_at, source.asked.disclosure.k
-    place = (source.connection, source.ring, source.clinic_id)
-    willing = await consented(*place, source.asked.recipient, at, known_at=at)
+    consents = await consents_in_force(source.connection, source.ring, source.clinic_id, Purpose.RESEARCH, at, at)
     people = []
-    async for some in source.persons(willing):
+    async for some in source.persons(told_of(consents, source.asked.recipient)):
         people += some
         await step.on()  # without a number: how many are in a cohort that is too small is told to nobody
-    earlier = await find_earlier_releases(*place, at, k)
+    earlier = await find_earlier_releases(source.connection, source.clinic_id, consents, at, k)
     waiting = earlier.waiting([one.id for one in people])
     people = [one for one in people if one.id not in waiting]
     if len(people) < k:

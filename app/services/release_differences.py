@@ -1,6 +1,6 @@
 """What a new release would tell beside earlier ones. Who was in which is kept, without their names there."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -8,10 +8,8 @@ from uuid import UUID
 
 import asyncpg
 
-from app.crypto import KeyRing
 from app.privacy.overlap import Releases, few_with_others, tells_apart
-from app.schemas.consents import Purpose
-from app.services.consents import consents_in_force
+from app.services.consents import ConsentInForce
 
 _EARLIER: Final = """
 SELECT person.patient_id, array_agg(person.release_id ORDER BY person.release_id) AS releases
@@ -38,10 +36,13 @@ class EarlierReleases:
 
 
 async def find_earlier_releases(
-    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, at: datetime, k: int
+    connection: asyncpg.Connection, clinic_id: UUID, consents: Iterable[ConsentInForce], at: datetime, k: int
 ) -> EarlierReleases:
-    """Whoever withdrew since counts no more: the next release would else be refused for their sake, for good."""
-    willing = {one.patient_id for one in await consents_in_force(connection, ring, clinic_id, Purpose.RESEARCH, at, at)}
+    """By consents to research at that time, whoever they are for.
+
+    Who withdrew since counts no more: the next release would else be refused for their sake, for good.
+    """
+    willing = {one.patient_id for one in consents}
     kinds: dict[Releases, Releases] = {}  # each once, however many people are of it
     found: dict[UUID, Releases] = {}
     for row in await connection.fetch(_EARLIER, clinic_id, at):

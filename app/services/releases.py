@@ -1,6 +1,6 @@
 """Research releases: asked for, decided by somebody else, read again, ended. Building is `release_builds`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -11,7 +11,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audit import record_event
 from app.auth import Actor, Role
-from app.crypto import KeyRing
 from app.db import Database, driver_connection, ring_of
 from app.errors import ConflictError, Fault, GoneError, NotFoundError
 from app.ids import new_id
@@ -20,7 +19,7 @@ from app.privacy.columns import COLUMNS, Column
 from app.privacy.columns import Role as ColumnRole
 from app.schemas.consents import Purpose
 from app.schemas.releases import ReleaseCreate, ReleaseDecision
-from app.services.consents import EVER, consents_in_force
+from app.services.consents import ConsentInForce, consents_in_force, told_of
 from app.services.pages import newest_first
 from app.services.release_package import shape_faults
 from app.services.scored_assessments import known_instrument
@@ -168,33 +167,20 @@ def refuse_ended(row: Release, now: datetime) -> None:
 async def refuse_without_consent(database: Database, row: Release) -> None:
     """Raises GoneError when not everybody in it consents any more. Seen by the system: the caller sees no patient."""
     async with database.connection(row.clinic_id) as connection:
-        if not await is_consented(connection, database.keys, row, datetime.now(UTC)):
+        now = datetime.now(UTC)
+        consents = await consents_in_force(connection, database.keys, row.clinic_id, Purpose.RESEARCH, now)
+        if not await is_consented(connection, row, consents):
             raise GoneError(_ENDED["consent"])
 
 
 # --- Consent, and the end ---------------------------------------------------------------------------------------------
 
 
-async def consented(
-    connection: asyncpg.Connection,
-    ring: KeyRing,
-    clinic_id: UUID,
-    recipient: str,
-    at: datetime,
-    known_at: datetime = EVER,
-) -> set[UUID]:
-    """Who takes part in research for this recipient. A consent that names one is for that one alone."""
-    found = await consents_in_force(connection, ring, clinic_id, Purpose.RESEARCH, at, known_at)
-    names = {None, recipient.casefold()}
-    return {UUID(bytes=one.patient_id.bytes) for one in found if (one.recipient and one.recipient.casefold()) in names}
-
-
-async def is_consented(connection: asyncpg.Connection, ring: KeyRing, row: Release, at: datetime) -> bool:
-    """Whoever was erased has no row any more, so that fewer are left than the manifest counts."""
+async def is_consented(connection: asyncpg.Connection, row: Release, consents: Iterable[ConsentInForce]) -> bool:
+    """By consents to research. Whoever was erased has no row any more: fewer are left than the manifest counts."""
     persons = {UUID(bytes=one["patient_id"].bytes) for one in await connection.fetch(_PERSONS, row.clinic_id, row.id)}
     told = row.manifest["persons_out"] if row.manifest else 0
-    willing = await consented(connection, ring, row.clinic_id, row.request["recipient"], at)
-    return len(persons) == told and persons <= willing
+    return len(persons) == told and persons <= told_of(consents, row.request["recipient"])
 
 
 async def end_releases(database: Database, clinic_id: UUID) -> int:
@@ -202,8 +188,10 @@ async def end_releases(database: Database, clinic_id: UUID) -> int:
     now, ended = datetime.now(UTC), 0
     async with database.session(clinic_id) as session:
         ready = select(Release).where(Release.clinic_id == clinic_id, col(Release.status).in_(("ready", "approved")))
-        for row in (await session.exec(ready.with_for_update(skip_locked=True))).all():
-            ended += await _end_if_due(session, row, now)
+        rows = (await session.exec(ready.with_for_update(skip_locked=True))).all()
+        consents = await _consents_for(session, clinic_id, rows, now)
+        for row in rows:
+            ended += await _end_if_due(session, row, consents, now)
     async with database.connection(clinic_id) as connection:
         for row in await connection.fetch(_TO_FORGET, clinic_id):
             await connection.execute(_FORGET, row["id"])
@@ -217,13 +205,21 @@ AND EXISTS (SELECT FROM data_key WHERE data_key.clinic_id = $1 AND data_key.id =
 """
 
 
-async def _end_if_due(session: AsyncSession, row: Release, now: datetime) -> bool:
+async def _consents_for(
+    session: AsyncSession, clinic_id: UUID, rows: Iterable[Release], now: datetime
+) -> Sequence[ConsentInForce]:
+    """Read once for all releases that hang on them."""
+    if all(row.status != "ready" for row in rows):
+        return ()
+    return await consents_in_force(await driver_connection(session), ring_of(session), clinic_id, Purpose.RESEARCH, now)
+
+
+async def _end_if_due(session: AsyncSession, row: Release, consents: Sequence[ConsentInForce], now: datetime) -> bool:
     why = None
     if row.expires_at is not None and row.expires_at <= now:
         why = "expired"
     elif row.status == "ready":
-        willing = await is_consented(await driver_connection(session), ring_of(session), row, now)
-        why = None if willing else "consent"
+        why = None if await is_consented(await driver_connection(session), row, consents) else "consent"
     if why is None:
         return False
     row.status = "expired" if why == "expired" and row.status == "ready" else "revoked"

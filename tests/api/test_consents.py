@@ -12,7 +12,7 @@ from app.db import Database
 from app.privacy.part_two import NOTICE
 from app.schemas.consents import Purpose
 from app.services import consents
-from app.services.consents import consents_in_force
+from app.services.consents import ConsentInForce, consents_in_force, told_of
 from app.tables import Clinic
 from tests.api.conftest import PatientApi
 from tests.api.treatment import assert_closed_to, assert_foreign_is_absent, assert_refused, events
@@ -205,6 +205,19 @@ async def test_in_force_is_what_was_given_and_neither_expired_nor_withdrawn(
     await put(api, other, RESEARCH)
     assert await in_force(database, clinic, withdrawn) == [(UUID(other), 1, None)]
     assert len(await in_force(database, clinic, given, Purpose.DISCLOSURE_TO_RECIPIENT)) == 1
+
+
+@pytest.mark.parametrize(
+    ("recipient", "who"), [("Study-1", ["anybody", "study"]), ("study-2", ["anybody"]), (None, ["anybody"])]
+)
+def test_a_consent_that_names_a_recipient_is_for_that_one_alone(recipient: str | None, who: list[str]) -> None:
+    """However it is spelled; one that names nobody is for everybody."""
+    patients = {"anybody": uuid4(), "study": uuid4()}
+    given = [
+        ConsentInForce(patients[name], uuid4(), 1, named, datetime(2026, 1, 5, tzinfo=UTC), None)
+        for name, named in (("anybody", None), ("study", "study-1"))
+    ]
+    assert told_of(given, recipient) == {patients[name] for name in who}
 
 
 # --- 42 CFR Part 2 ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,11 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.db import Database
-from app.schemas.releases import ReleaseCreate
-from app.services import release_contents
-from app.services.release_records import Source
 from tests.api.test_release_differences import people
-from tests.api.test_releases import ASKED, built, send, withdraw
+from tests.api.test_releases import ASKED, built, made_of, send, withdraw
 from tests.cohort_clinic import settle
 from tests.conftest import Api
 
@@ -31,19 +27,8 @@ EVERY_FORMAT = ASKED | {
 
 async def made(database: Database, clinic_id: UUID, known_at: datetime, names: dict[UUID, str]) -> dict[str, Any]:
     """The SHA-256 of each file, and the manifest."""
-
-    async def nothing(_persons: int, _rows: int) -> None:
-        pass
-
-    asked = ReleaseCreate.model_validate(EVERY_FORMAT)
-    async with AsyncExitStack() as stack, database.snapshot(clinic_id, 60) as connection:
-        source = Source(connection, database.keys, clinic_id, clinic_id, asked, known_at)
-        found = await release_contents.build(source, lambda _: names, release_contents.Step(nothing), stack)
-        sums = {}
-        for name, file in found.files.items():
-            file.seek(0)
-            sums[name] = hashlib.sha256(file.read()).hexdigest()
-        return sums | {"manifest": found.manifest}
+    manifest, files = await made_of(database, clinic_id, EVERY_FORMAT, known_at, names)
+    return {name: hashlib.sha256(file).hexdigest() for name, file in files.items()} | {"manifest": manifest}
 
 
 async def test_whatever_was_recorded_since(researcher: Api, admin: Api, database: Database) -> None:

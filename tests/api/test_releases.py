@@ -323,18 +323,25 @@ async def test_the_same_snapshot_time_and_names_give_the_same_bytes(
 
 
 async def files_of(database: Database, clinic_id: UUID, known_at: datetime, names: dict[UUID, str]) -> dict[str, bytes]:
+    return (await made_of(database, clinic_id, ASKED, known_at, names))[1]
+
+
+async def made_of(
+    database: Database, clinic_id: UUID, asked: dict[str, Any], known_at: datetime, names: dict[UUID, str]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Manifest and files of a release under these names, as it is built."""
+
     async def nothing(_persons: int, _rows: int) -> None:
         pass
 
-    asked = ReleaseCreate.model_validate(ASKED)
     async with AsyncExitStack() as stack, database.snapshot(clinic_id, 60) as connection:
-        source = Source(connection, database.keys, clinic_id, clinic_id, asked, known_at)
-        made = await release_contents.build(source, lambda _: names, release_contents.Step(nothing), stack)
+        source = Source(connection, database.keys, clinic_id, clinic_id, ReleaseCreate.model_validate(asked), known_at)
+        built = await release_contents.build(source, lambda _: names, release_contents.Step(nothing), stack)
         found = {}
-        for name, file in made.files.items():
+        for name, file in built.files.items():
             file.seek(0)
             found[name] = file.read()
-        return found
+        return built.manifest, found
 
 
 # --- The end ----------------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ async def added_patient(site: Site) -> str:
 
 @pytest.fixture(scope="module")
 def own_address() -> Iterator[PostgresAddress]:
-    """A Postgres of its own: workers of other tests would build it, too."""
+    """A Postgres of its own: other workers would build what is here, and one here call webhooks that lead outside."""
     with temporary_postgres() as server:
         migrate.upgrade(server.address.owner_url)
         yield server.address

@@ -15,10 +15,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app import migrate
 from app.auth import Actor, Role
 from app.db import Database
-from app.embedded_postgres import PostgresAddress, temporary_postgres
+from app.embedded_postgres import PostgresAddress
 from app.ids import new_id
 from app.schemas.patients import PatientCreate
 from app.schemas.webhooks import WebhookCreate
@@ -46,14 +45,6 @@ pytestmark = pytest.mark.anyio
 KILLS = 4
 TOLD = 60  # before the first kill and between two of them, together
 WAIT_SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def own_address() -> Iterator[PostgresAddress]:
-    """A Postgres of its own: the worker calls every webhook there is, those of other tests would lead outside."""
-    with temporary_postgres() as server:
-        migrate.upgrade(server.address.owner_url)
-        yield server.address
 
 
 @pytest.fixture
