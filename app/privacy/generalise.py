@@ -25,10 +25,6 @@ class Generalised:
 
     levels: Mapping[str, int]  # rung by ladder's name
     keys: tuple[Key | None, ...]  # in the order of the people; None: left out
-    people_in: int
-    people_out: int
-    rows_in: int
-    rows_out: int
     loss_rate: float  # 0: everything told as finely as it can be; 1: nothing told, or nobody left
 
 
@@ -50,7 +46,6 @@ def generalise(
     diversity: int = 2,
     sensitive: Sequence[Sequence[Value]] = (),
     most_left_out_rate: float = 0.05,
-    rows: Sequence[int] | None = None,
 ) -> Generalised:
     """The least generalisation after which few enough people stand in unsafe classes, and these are left out.
 
@@ -61,8 +56,8 @@ def generalise(
 
     Loss is the mean over ladders of rung / last rung for whoever is told, and 1 for whoever is left out.
 
-    Units and range: people, one entry for each; `rows` are how many rows of the release belong to each person, by
-        default one. The share is from 0 to 1. At most the product of the ladders' lengths is looked at.
+    Units and range: people, one entry for each. The share is from 0 to 1. At most the product of the ladders' lengths
+        is looked at.
     Missing data: an unknown quasi-identifier is told as unknown, and makes alike whoever is unknown too, until the last
         rung. An unknown sensitive value protects nobody.
 
@@ -76,11 +71,10 @@ def generalise(
     >>> from app.privacy.ladders import AGE
     >>> ages = [31, 32, 34, 38, 39, 71]
     >>> told = generalise([(age,) for age in ages], [AGE], k=2, most_left_out_rate=0.2)
-    >>> told.keys, told.levels, told.people_out
-    ((('30-34',), ('30-34',), ('30-34',), ('35-39',), ('35-39',), None), {'age': 0}, 5)
+    >>> told.keys, told.levels
+    ((('30-34',), ('30-34',), ('30-34',), ('35-39',), ('35-39',), None), {'age': 0})
     """
-    counts = [1] * len(people) if rows is None else list(rows)
-    _check(people, ladders, (counts, *sensitive), most_left_out_rate, min(k, diversity))
+    _check(people, ladders, sensitive, most_left_out_rate, min(k, diversity))
     tables = [_tables(ladder, {person[place] for person in people}) for place, ladder in enumerate(ladders)]
     coded = _coded(people, tables, sensitive, k, diversity)
     heights = [len(ladder.rungs) for ladder in ladders]
@@ -90,25 +84,20 @@ def generalise(
         tuple(table[value] for table, value in zip(chosen, person, strict=True)) if is_safe else None
         for person, is_safe in zip(people, safe, strict=True)
     ]
-    told = sum(safe)
-    loss = _loss(levels, heights)
+    told_rate = Fraction(sum(safe), len(people)) if people else 1
     return Generalised(
         levels={ladder.name: level for ladder, level in zip(ladders, levels, strict=True)},
         keys=tuple(keys),
-        people_in=len(people),
-        people_out=told,
-        rows_in=sum(counts),
-        rows_out=sum(count for count, is_safe in zip(counts, safe, strict=True) if is_safe),
-        loss_rate=float(1 - Fraction(told, len(people)) * (1 - loss)) if people else 0.0,
+        loss_rate=float(1 - told_rate * (1 - _loss(levels, heights))),
     )
 
 
 def _check(
-    people: Sequence[Key], ladders: Sequence[Ladder], columns: Sequence[Sequence[object]], rate: float, least: int
+    people: Sequence[Key], ladders: Sequence[Ladder], sensitive: Sequence[Sequence[Value]], rate: float, least: int
 ) -> None:
     if not ladders or any(len(person) != len(ladders) for person in people):
         raise ValueError("each person has one value for each ladder")
-    if any(len(column) != len(people) for column in columns):
+    if any(len(column) != len(people) for column in sensitive):
         raise ValueError("each column has one value for each person")
     if least < 1 or not 0 <= rate <= 1:
         raise ValueError("k and diversity are at least 1, and a share is from 0 to 1")

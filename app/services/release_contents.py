@@ -160,7 +160,7 @@ def _generalised(
 ) -> Generalised:
     names = _quasi(columns)
     if not names:  # everybody looks alike
-        return Generalised({}, ((),) * len(people), len(people), len(people), len(people), len(people), 0.0)
+        return Generalised({}, ((),) * len(people), 0.0)
     places = [TRAITS.index(name) for name in names]
     return generalise(
         [tuple(one.traits[place] for place in places) for one in people],
