@@ -1,6 +1,6 @@
 """Which columns a release may have: those declared here for its tier. A new column is out by default."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -36,9 +36,18 @@ class Column:
     tiers: frozenset[Tier]
     when_asked: bool = False  # in the release only when its purpose names it
 
+    @property
+    def full_name(self) -> str:
+        """As a request names it: `scores.total`."""
+        return f"{self.table}.{self.name}"
+
 
 class NotAllowedError(ValueError):
-    """A column was asked for that the tier does not have."""
+    """Columns were asked for that the tier does not have."""
+
+    def __init__(self, tier: Tier, names: Sequence[str]) -> None:
+        super().__init__(f"{tier} has no {', '.join(names)}")
+        self.names = names
 
 
 _ALL: Final = frozenset(Tier)
@@ -91,29 +100,36 @@ COLUMNS: Final = (
 )
 
 
-def columns_of(table: str, tier: Tier, asked: Collection[str] = ()) -> tuple[Column, ...]:
-    """The columns of one table of a release, in their declared order.
+def columns_of(tier: Tier, asked: Collection[str] | None = None) -> dict[str, tuple[Column, ...]]:
+    """The columns of a release by table, in their declared order. The pseudonym is always one of them.
 
-    Units and range: `asked` names columns that are only in the release when its purpose needs them.
-    Missing data: none; a table that is not declared has no columns.
+    Units and range: `asked` are full names, and nothing else comes; None: what the tier gives unasked. A table of which
+        nothing but the pseudonym is left is out.
+    Missing data: none.
 
     Raises:
-        NotAllowedError: a column is asked for that the table does not have at this tier.
+        NotAllowedError: the tier does not have all that is asked for.
 
     Source: the tiers name theirs; which column belongs to which is judgement.
 
-    >>> [column.name for column in columns_of("scores", Tier.SAFE_HARBOR)]
+    >>> [column.name for column in columns_of(Tier.SAFE_HARBOR)["scores"]]
     ['patient', 'week', 'instrument', 'total', 'validity']
-    >>> columns_of("scores", Tier.SAFE_HARBOR, asked=["day"])
+    >>> [column.full_name for column in columns_of(Tier.EXPERT, ["scores.day"])["scores"]]
+    ['scores.patient', 'scores.day']
+    >>> columns_of(Tier.SAFE_HARBOR, ["scores.day", "scores.total"])
     Traceback (most recent call last):
         ...
-    app.privacy.columns.NotAllowedError: day is not a column of scores at safe_harbor
+    app.privacy.columns.NotAllowedError: safe_harbor has no scores.day
     """
-    allowed = [column for column in COLUMNS if column.table == table and tier in column.tiers]
-    for name in asked:
-        if all(column.name != name for column in allowed):
-            raise NotAllowedError(f"{name} is not a column of {table} at {tier}")
-    return tuple(column for column in allowed if not column.when_asked or column.name in asked)
+    allowed = {column.full_name: column for column in COLUMNS if tier in column.tiers}
+    if refused := [name for name in asked or () if name not in allowed]:
+        raise NotAllowedError(tier, refused)
+    tables: dict[str, list[Column]] = {}
+    for name, column in allowed.items():
+        chosen = not column.when_asked if asked is None else name in asked
+        if chosen or column.role is Role.PSEUDONYM:
+            tables.setdefault(column.table, []).append(column)
+    return {table: tuple(columns) for table, columns in tables.items() if len(columns) > 1}
 
 
 def only_declared(row: Mapping[str, Any], columns: Collection[Column]) -> dict[str, Any]:
@@ -126,7 +142,7 @@ def only_declared(row: Mapping[str, Any], columns: Collection[Column]) -> dict[s
 
     Source: allow-listing, judgement.
 
-    >>> columns = columns_of("scores", Tier.EXPERT)[:2]
+    >>> columns = columns_of(Tier.EXPERT)["scores"][:2]
     >>> only_declared({"week": 3, "patient": "0a", "email": "a@example.org"}, columns)
     {'patient': '0a', 'week': 3}
     """

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from app.privacy.cells import SMALLEST_CELL
+from app.privacy.columns import Tier
 from app.release_files.odds import odds
 from app.release_files.package import NOTICE
 from app.schemas.cohorts import Month
@@ -13,7 +14,6 @@ from app.schemas.fields import Answer, Body, Id, InstrumentId, ShortText, Timest
 from app.schemas.treatment_sessions import Route
 
 MOST_DAYS = 90
-Tier = Literal["safe_harbor", "limited_data_set", "expert"]
 ReleaseFormat = Literal["csv", "ndjson", "parquet"]
 ReleaseShape = Literal["long", "wide", "omop", "cdisc"]
 ReleaseStatus = Literal["requested", "approved", "rejected", "building", "ready", "failed", "revoked", "expired"]
@@ -107,7 +107,7 @@ class ReleaseCreate(Body):
     recipient: ShortText = Field(
         description="Who will have the files. A consent that names a recipient has to name it."
     )
-    tier: Tier
+    tier: Tier = Field(strict=False)
     agreement: ShortText | None = Field(
         default=None, description="Reference of the data use agreement; `limited_data_set` needs one."
     )

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 from app.privacy.classes import distinct_l, equal_distance, equivalence_classes, group_sizes, risk, t_closeness
-from app.privacy.columns import Column, Role, only_declared
+from app.privacy.columns import Column, Role, columns_of, only_declared
 from app.privacy.generalise import Generalised, generalise
 from app.privacy.ladders import LADDERS
 from app.privacy.part_two import notice
@@ -24,7 +24,6 @@ from app.services.release_differences import EarlierReleases, find_earlier_relea
 from app.services.release_package import ReleaseFiles
 from app.services.release_records import TRAITS, Person, Source, ahead
 from app.services.release_rows import Block, add_courses, blocks, columns_of_block, count_rows
-from app.services.releases import columns_asked
 
 WORDS: Final = "de-identified, not anonymous"
 BEAT_SECONDS: Final = 15
@@ -84,7 +83,7 @@ class Step:
 
 async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitStack) -> Built:
     """The same snapshot, time and names give the same bytes. Raises TooFewError."""
-    columns = columns_asked(source.asked)
+    columns = columns_of(source.asked.tier, source.asked.columns)
     people, waiting, earlier = await _people(source, step)
     told, kept = await asyncio.to_thread(_kept, source.asked, columns, people, earlier)
     if len(kept) < source.asked.disclosure.k:

@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 
 from app.crypto import DataKey, KeyRing
+from app.privacy.columns import columns_of
 from app.privacy.dates import age_on
 from app.privacy.ladders import Value
 from app.schemas.releases import ReleaseCreate
@@ -26,7 +27,6 @@ from app.scoring.treatment import Dose, usual_baseline
 from app.services.data_keys import find_keys
 from app.services.histories import History, find_histories
 from app.services.patient_records import whole
-from app.services.releases import columns_asked
 from app.services.scored_assessments import known_instrument
 from app.services.sealing import open_text, place
 
@@ -219,7 +219,7 @@ class _Reading:
 
 
 async def _readings(source: Source, willing: Sequence[UUID]) -> AsyncIterator[_Reading]:
-    told = {column.name for column in columns_asked(source.asked).get("persons", ())}
+    told = {column.name for column in columns_of(source.asked.tier, source.asked.columns).get("persons", ())}
     for some in parts(willing, AT_ONCE):
         histories = await find_histories(source.connection, source.clinic_id, some, source.known_at)
         doses = await _first_doses(source, histories)

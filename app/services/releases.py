@@ -15,8 +15,7 @@ from app.db import Database, driver_connection, ring_of
 from app.errors import ConflictError, Fault, GoneError, NotFoundError
 from app.ids import new_id
 from app.paging import PageRequest
-from app.privacy.columns import COLUMNS, Column
-from app.privacy.columns import Role as ColumnRole
+from app.privacy.columns import NotAllowedError, Tier, columns_of
 from app.schemas.consents import Purpose
 from app.schemas.releases import ReleaseCreate, ReleaseDecision
 from app.services.consents import ConsentInForce, consents_in_force, told_of
@@ -104,37 +103,31 @@ async def revoke_release(session: AsyncSession, actor: Actor, id_: UUID, key: st
 
 
 def _faults(content: ReleaseCreate) -> Iterator[Fault]:
-    if content.tier == "limited_data_set" and content.agreement is None:
+    if content.tier is Tier.LIMITED_DATA_SET and content.agreement is None:
         yield Fault("/agreement", "missing", "A limited data set needs the reference of its data use agreement.")
-    if content.tier == "expert" and content.determination is None:
+    if content.tier is Tier.EXPERT and content.determination is None:
         yield Fault("/determination", "missing", "This tier needs the reference of the expert's determination.")
     for place, instrument in enumerate(content.instruments):
         known_instrument(instrument, f"/instruments/{place}")
     for name in ("instruments", "formats", "shapes"):
         if len(set(getattr(content, name))) < len(getattr(content, name)):
             yield Fault(f"/{name}", "twice", "Name each once.")
-    allowed = {_named(column) for column in COLUMNS if content.tier in column.tiers}
-    for place, name in enumerate(content.columns or ()):
-        if name not in allowed:
-            yield Fault(f"/columns/{place}", "not_allowed", "This tier has no such column.")
-    yield from shape_faults(content.shapes, columns_asked(content).get("scores", ()))
+    yield from _column_faults(content)
     first, last = content.cohort.first_dose_from, content.cohort.first_dose_to
     if first is not None and last is not None and first > last:
         yield Fault("/cohort/first_dose_to", "before_first", "The last month is before the first.")
 
 
-def columns_asked(content: ReleaseCreate) -> dict[str, list[Column]]:
-    """By table, in their declared order: what the tier gives, or what was chosen of it. Tables without any are out."""
-    tables: dict[str, list[Column]] = {}
-    for column in COLUMNS:
-        chosen = not column.when_asked if content.columns is None else _named(column) in content.columns
-        if content.tier in column.tiers and (chosen or column.role is ColumnRole.PSEUDONYM):
-            tables.setdefault(column.table, []).append(column)
-    return {table: columns for table, columns in tables.items() if len(columns) > 1}
-
-
-def _named(column: Column) -> str:
-    return f"{column.table}.{column.name}"
+def _column_faults(content: ReleaseCreate) -> Iterator[Fault]:
+    """And those of shapes, which hang on the columns."""
+    try:
+        columns = columns_of(content.tier, content.columns)
+    except NotAllowedError as error:
+        for place, name in enumerate(content.columns or ()):
+            if name in error.names:
+                yield Fault(f"/columns/{place}", "not_allowed", "This tier has no such column.")
+    else:
+        yield from shape_faults(content.shapes, columns.get("scores", ()))
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ GROUNDS: dict[str, dict[str, Any]] = {
     "expert": {"determination": "Opinion 3"},
 }
 TIERS = {  # each with every column it has, asked or not
-    tier: ground | {"tier": tier, "columns": [f"{one.table}.{one.name}" for one in COLUMNS if tier in one.tiers]}
+    tier: ground | {"tier": tier, "columns": [one.full_name for one in COLUMNS if tier in one.tiers]}
     for tier, ground in GROUNDS.items()
 }
 DOCUMENTS = {

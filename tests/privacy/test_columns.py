@@ -8,8 +8,8 @@ from app.privacy.columns import COLUMNS, NotAllowedError, Role, Tier, columns_of
 from app.privacy.ladders import LADDERS
 
 TABLES = sorted({column.table for column in COLUMNS})
-ASKABLE = sorted({column.name for column in COLUMNS if column.when_asked})
-TELLING = {"day", "hours_since_dose", "responses", "subscales"}  # times to the day or hour, and answers
+NAMES = sorted(column.full_name for column in COLUMNS)
+TELLING = {f"scores.{name}" for name in ("day", "hours_since_dose", "responses", "subscales")}  # to the day; answers
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -17,20 +17,19 @@ TELLING = {"day", "hours_since_dose", "responses", "subscales"}  # times to the 
 @settings(max_examples=50, deadline=None)
 def test_a_new_column_is_out_by_default(table: str, extra: dict[str, int]) -> None:
     """Whatever else a row holds, only what is declared leaves, in the declared order."""
-    columns = columns_of(table, Tier.LIMITED_DATA_SET)
+    columns = columns_of(Tier.LIMITED_DATA_SET)[table]
     names = [column.name for column in columns]
     assert list(only_declared({**extra, **dict.fromkeys(names, 0)}, columns)) == names
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_safe_harbor_has_no_date_no_day_and_no_answers(table: str) -> None:
+def test_safe_harbor_has_no_date_no_day_and_no_answers() -> None:
     """Asked for or not; days are not weeks, and item answers are fingerprints."""
-    columns = columns_of(table, Tier.SAFE_HARBOR)
-    assert not {"date"} & {column.type for column in columns}
-    for name in (*TELLING, "taken_on", "started_on"):
-        assert name not in {column.name for column in columns}
+    columns = [column for table in columns_of(Tier.SAFE_HARBOR).values() for column in table]
+    assert "date" not in {column.type for column in columns}
+    for name in (*TELLING, "scores.taken_on", "sessions.started_on"):
+        assert name not in {column.full_name for column in columns}
         with pytest.raises(NotAllowedError, match=name):
-            columns_of(table, Tier.SAFE_HARBOR, asked=[name])
+            columns_of(Tier.SAFE_HARBOR, asked=["scores.week", name])
 
 
 def test_only_the_limited_data_set_has_dates() -> None:
@@ -39,11 +38,31 @@ def test_only_the_limited_data_set_has_dates() -> None:
     assert dated == {Tier.LIMITED_DATA_SET}
 
 
-def test_what_a_purpose_names_comes_where_the_tier_has_it() -> None:
-    """And not without being named."""
-    plain = {column.name for column in columns_of("scores", Tier.EXPERT)}
-    asked = {column.name for column in columns_of("scores", Tier.EXPERT, asked=ASKABLE)}
-    assert asked - plain == set(ASKABLE) == TELLING | {"severity", "mode", "dose_number", "since_dose"}
+@pytest.mark.parametrize("tier", Tier)
+@given(st.sets(st.sampled_from([*NAMES, "scores.zone", "total"]), max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_what_a_purpose_names_comes_and_nothing_else(tier: Tier, asked: set[str]) -> None:
+    """With the pseudonym, in the declared order; or all that the tier does not have is named."""
+    allowed = [column.full_name for column in COLUMNS if tier in column.tiers]
+    if not asked <= set(allowed):
+        with pytest.raises(NotAllowedError) as refused:
+            columns_of(tier, asked)
+        assert set(refused.value.names) == asked - set(allowed)
+        return
+    told = columns_of(tier, asked)
+    wanted = {name for name in asked if not name.endswith(".patient")}
+    tables = {name.split(".")[0] for name in wanted}
+    names = {column.full_name for columns in told.values() for column in columns}
+    assert (set(told), names) == (tables, wanted | {f"{table}.patient" for table in tables})
+    assert all(list(columns) == [one for one in COLUMNS if one in columns] for columns in told.values())
+
+
+def test_some_columns_come_only_when_they_are_named() -> None:
+    """Those that tell more than most questions need."""
+    asked = {column.full_name for column in COLUMNS if column.when_asked}
+    assert asked == TELLING | {f"scores.{name}" for name in ("severity", "mode", "dose_number", "since_dose")}
+    unasked = {column.full_name for columns in columns_of(Tier.EXPERT).values() for column in columns}
+    assert not asked & unasked
 
 
 def test_every_table_names_people_by_pseudonym_and_each_column_once() -> None:
@@ -53,7 +72,6 @@ def test_every_table_names_people_by_pseudonym_and_each_column_once() -> None:
         assert [column.name for column in columns if column.role is Role.PSEUDONYM] == ["patient"]
         assert len({column.name for column in columns}) == len(columns)
     assert all(column.says and column.made_by and column.tiers for column in COLUMNS)
-    assert columns_of("users", Tier.EXPERT) == ()
 
 
 def test_every_quasi_identifier_has_its_ladder() -> None:
@@ -65,4 +83,4 @@ def test_every_quasi_identifier_has_its_ladder() -> None:
 def test_a_declared_column_that_is_missing_is_a_mistake() -> None:
     """Not an empty cell."""
     with pytest.raises(KeyError):
-        only_declared({"patient": "0a"}, columns_of("scores", Tier.SAFE_HARBOR))
+        only_declared({"patient": "0a"}, columns_of(Tier.SAFE_HARBOR)["scores"])

@@ -12,9 +12,11 @@ PHQ_9 = get_instrument("phq-9@1")
 PCL_5 = get_instrument("pcl-5-week@1")
 INSTRUMENTS = (PHQ_9, PCL_5)
 KEYS = tuple(instrument.key for instrument in INSTRUMENTS)
-PERSONS = persons(columns_of("persons", Tier.SAFE_HARBOR))
-SCORES = scores(columns_of("scores", Tier.SAFE_HARBOR), KEYS)
-FULL = scores(columns_of("scores", Tier.LIMITED_DATA_SET, asked=["day", "responses"]), KEYS)
+TABLES = columns_of(Tier.SAFE_HARBOR)
+PERSONS, SCORES = persons(TABLES["persons"]), scores(TABLES["scores"], KEYS)
+PLAIN = tuple(column.full_name for column in TABLES["scores"])
+MORE = ("scores.taken_on", "scores.day", "scores.responses")
+FULL = scores(columns_of(Tier.LIMITED_DATA_SET, [*PLAIN, *MORE])["scores"], KEYS)
 
 EVERY_KIND = TableShape(
     "kinds",
@@ -49,11 +51,7 @@ RELEASE: dict[str, Any] = {
     "unique_by_weeks": {"alone_rate": 1.0, "small_rate": 1.0},
     "unique_by_sessions": {"alone_rate": 0.5, "small_rate": 1.0},
     "unique_by_two_totals": {"alone_rate": 2 / 3, "small_rate": 1.0},
-    "columns": [
-        {"table": one.table, "name": one.name}
-        for table in ("persons", "scores")
-        for one in columns_of(table, Tier.SAFE_HARBOR)
-    ],
+    "columns": [{"table": one.table, "name": one.name} for table in ("persons", "scores") for one in TABLES[table]],
 }
 
 

@@ -31,7 +31,7 @@ from app.release_files.shapes import scores
 from app.release_files.wide import scores_wide
 from app.release_files.writers import write_table
 from app.scoring.registry import all_instruments
-from tests.release_files.madeup import EVERY_KIND, EVERY_ROW, FULL, INSTRUMENTS, PERSONS, PHQ_9, RELEASE, SCORES
+from tests.release_files.madeup import EVERY_KIND, EVERY_ROW, FULL, INSTRUMENTS, PERSONS, PHQ_9, PLAIN, RELEASE, SCORES
 
 EVERY = all_instruments()
 EVERY_KEY = [instrument.key for instrument in EVERY]
@@ -222,7 +222,9 @@ def test_dictionaries_tell_every_column_once() -> None:
 
 def test_redcap_takes_the_wide_table() -> None:
     """A field for each of its columns, in their order; eighteen columns, names of 26 letters at most."""
-    wide = scores_wide(scores(columns_of("scores", Tier.EXPERT, ["day", "responses"]), EVERY_KEY), EVERY)
+    wide = scores_wide(
+        scores(columns_of(Tier.EXPERT, [*PLAIN, "scores.day", "scores.responses"])["scores"], EVERY_KEY), EVERY
+    )
     head, *fields = lines_of(redcap_dictionary_csv(wide, EVERY))
     assert (tuple(head), len(head)) == (REDCAP_HEADS, 18)
     assert tuple(field[0] for field in fields) == wide.names

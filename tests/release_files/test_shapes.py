@@ -3,32 +3,29 @@
 import io
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from itertools import count
 
 import pytest
 
 from app.privacy import columns as privacy
-from app.privacy.columns import COLUMNS, NotAllowedError, Role, Tier, columns_of
+from app.privacy.columns import COLUMNS, Role, Tier, columns_of
 from app.release_files.exchange import cdisc_qs, cdisc_rows, omop_observation, omop_rows, qs_test_code
 from app.release_files.model import ReleaseFileError, Row, TableShape, Value
 from app.release_files.shapes import persons, scores, sessions
 from app.release_files.wide import answers_of, scores_wide, wide_rows
 from app.release_files.writers import write_table
 from app.scoring.registry import all_instruments
-from tests.release_files.madeup import FULL, INSTRUMENTS, KEYS, PHQ_9, SCORES, full_rows, scores_rows
-
-ASKED = ("day", "responses")
+from tests.release_files.madeup import FULL, INSTRUMENTS, KEYS, PHQ_9, PLAIN, SCORES, full_rows, scores_rows
 
 
-def shapes_of(tier: Tier, asked: tuple[str, ...] = ()) -> list[TableShape]:
-    sessions_ = sessions(columns_of("sessions", tier))
-    return [persons(columns_of("persons", tier)), scores_of(tier, asked), sessions_]
+def shapes_of(tables: Mapping[str, Sequence[privacy.Column]]) -> list[TableShape]:
+    return [persons(tables["persons"]), scores(tables["scores"], KEYS), sessions(tables["sessions"])]
 
 
-def scores_of(tier: Tier, asked: tuple[str, ...] = ()) -> TableShape:
-    return scores(columns_of("scores", tier, asked), KEYS)
+def scores_of(tier: Tier) -> TableShape:
+    return scores(columns_of(tier)["scores"], KEYS)
 
 
 def named(shape: TableShape, row: Row) -> dict[str, Value]:
@@ -39,16 +36,12 @@ def named(shape: TableShape, row: Row) -> dict[str, Value]:
 
 
 @pytest.mark.parametrize("tier", Tier)
-@pytest.mark.parametrize("asked", [(), ASKED])
-def test_tables_have_what_the_tier_allows_and_nothing_else(tier: Tier, asked: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("everything", [False, True])
+def test_tables_have_what_the_tier_allows_and_nothing_else(tier: Tier, *, everything: bool) -> None:
     """In its order, with its words."""
-    if asked and tier is Tier.SAFE_HARBOR:
-        with pytest.raises(NotAllowedError):
-            shapes_of(tier, asked)
-        return
-    for shape in shapes_of(tier, asked):
-        here = [name for name in asked if shape.name == "scores"]
-        allowed = columns_of(shape.name, tier, here)
+    tables = columns_of(tier, [one.full_name for one in COLUMNS if tier in one.tiers] if everything else None)
+    for shape in shapes_of(tables):
+        allowed = tables[shape.name]
         assert shape.names == tuple(each.name for each in allowed)
         assert [column.description for column in shape.columns] == [each.says for each in allowed]
 
@@ -85,8 +78,8 @@ def test_what_a_standard_wants_and_the_release_lacks_is_told() -> None:
 @pytest.mark.parametrize("derive", [omop_observation, cdisc_qs])
 def test_what_a_standard_has_no_place_for_is_told(derive: Callable[[TableShape], TableShape]) -> None:
     """A column that was asked for is lost in no shape without a word."""
-    asked = columns_of("scores", Tier.SAFE_HARBOR, ["mode", "severity"])
-    told = derive(scores(asked, KEYS))
+    asked = columns_of(Tier.SAFE_HARBOR, [*PLAIN, "scores.mode", "scores.severity"])
+    told = derive(scores(asked["scores"], KEYS))
     assert told.description.endswith(" In `scores` and `scores_wide` alone: severity, mode.")
     assert {"mode", "severity"}.isdisjoint(told.names)
     assert "alone" not in derive(SCORES).description

@@ -286,7 +286,7 @@ def test_pyarrow_is_loaded_with_the_first_parquet_file() -> None:
     program = (
         "import io, sys; from app.release_files import package, writers, dictionary, exchange, shapes, wide;"
         "from app.privacy.columns import Tier, columns_of;"
-        "shape = shapes.persons(columns_of('persons', Tier.SAFE_HARBOR));"
+        "shape = shapes.persons(columns_of(Tier.SAFE_HARBOR)['persons']);"
         "writers.open_writer('csv', shape, io.BytesIO()).close(); assert 'pyarrow' not in sys.modules;"
         "writers.open_writer('parquet', shape, io.BytesIO()).close(); assert 'pyarrow' in sys.modules"
     )

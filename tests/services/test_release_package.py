@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 
+from app.privacy.columns import columns_of
 from app.release_files.model import ReleaseFileError
 from app.release_files.rows import Values
 from app.schemas.releases import ReleaseCreate, ReleaseShape
 from app.services.release_package import ReleaseFiles
-from app.services.releases import columns_asked
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ def courses(first: int, people: int) -> list[Values]:
 
 def highest(stack: AsyncExitStack, blocks: int, people: int) -> int:
     """Memory of Python at its highest, while all shapes are written; its files are on the disk."""
-    files = ReleaseFiles(asked(), columns_asked(asked()), ["phq-9@1"], UUID(int=7), stack)
+    files = ReleaseFiles(asked(), columns_of(asked().tier, asked().columns), ["phq-9@1"], UUID(int=7), stack)
     tracemalloc.start()
     try:
         for block in range(blocks):
@@ -69,7 +69,7 @@ async def test_numbers_go_on_from_block_to_block() -> None:
     """Of OMOP through the file; of CDISC within the person."""
     async with AsyncExitStack() as stack:
         wanted = asked(shapes=["omop", "cdisc"])
-        files = ReleaseFiles(wanted, columns_asked(wanted), ["phq-9@1"], UUID(int=7), stack)
+        files = ReleaseFiles(wanted, columns_of(wanted.tier, wanted.columns), ["phq-9@1"], UUID(int=7), stack)
         for block in range(3):
             files.write("scores", courses(block, 1))
         told = {one["name"]: (one["rows"], one["persons"]) for one in files.finish(TOLD)["files"]}
@@ -90,7 +90,7 @@ def lines(files: ReleaseFiles, name: str) -> list[str]:
 async def test_a_person_in_two_parts_is_a_mistake() -> None:
     """It would be two rows of one week, and two people of the manifest."""
     async with AsyncExitStack() as stack:
-        files = ReleaseFiles(asked(), columns_asked(asked()), ["phq-9@1"], UUID(int=7), stack)
+        files = ReleaseFiles(asked(), columns_of(asked().tier, asked().columns), ["phq-9@1"], UUID(int=7), stack)
         files.write("scores", courses(0, 2))
         files.write("scores", [[] for _ in range(6)])
         with pytest.raises(ReleaseFileError, match="two parts"):
