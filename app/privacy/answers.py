@@ -2,22 +2,23 @@
 
 Also a rate and a mean are cells. 3 of 30 is a cell of 3, 27 of 30 is one too, and a mean over 4 people is a cell of 4.
 
-Whatever else is told of the cohort, such as an interval or an effect size, has to be computed from what is told here:
-the width of an interval around an exact mean gives back the exact number of people.
+Whatever else is told of the cohort has to be computed from what is told here, or rounded as intervals are here: the
+width of an exact one gives back the exact number of people.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from statistics import fmean, stdev
 from typing import Final
 
 from app.privacy.cells import SMALLEST_CELL, hide_small_counts
 from app.privacy.noise import noisy_count
+from app.scoring.cohort import EffectSize, MeanChange
 
 MEAN_STEP: Final = 0.5  # points; judgement: finer than any threshold of a questionnaire, coarser than one person of 11
+EFFECT_STEP: Final = 0.05  # standard deviations; judgement: half a point where people spread by ten
 
 
 class Hidden(StrEnum):
@@ -28,34 +29,36 @@ class Hidden(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ToldCount:
-    """A count with noise; None: hidden."""
-
-    count: int | None
-    hidden: Hidden | None
-
-
-@dataclass(frozen=True, slots=True)
 class ToldRate:
-    """A share made of two counts with noise, so that it says no more than they do. All None: hidden."""
+    """A share made of two counts with noise, so that it says no more than they do."""
 
-    numerator: int | None
-    denominator: int | None
-    rate: float | None  # 0 to 1
-    hidden: Hidden | None
+    numerator: int
+    denominator: int
+    rate: float  # 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
 class ToldMean:
-    """A mean and standard deviation in steps, and a noisy count of the people behind them. All None: hidden."""
+    """A mean, its standard deviation and interval in steps, and a noisy count of the people behind them."""
 
-    mean: float | None
-    sd: float | None
-    n: int | None
-    hidden: Hidden | None
+    n: int
+    mean: float
+    sd: float
+    low: float
+    high: float
 
 
-def told_count(count: int, key: bytes, question: bytes, figure: str, threshold: int = SMALLEST_CELL) -> ToldCount:
+@dataclass(frozen=True, slots=True)
+class ToldEffect:
+    """Hedges' g and its interval in steps, and a noisy count of the people behind them."""
+
+    n: int
+    g: float
+    low: float
+    high: float
+
+
+def told_count(count: int, key: bytes, question: bytes, figure: str, threshold: int = SMALLEST_CELL) -> int | Hidden:
     """A count with the noise of its question, or that it is too small: exactly, or as it would be printed.
 
     Units and range: people, at least 0; what is told is at least the threshold. Zero is too small like others.
@@ -66,18 +69,16 @@ def told_count(count: int, key: bytes, question: bytes, figure: str, threshold: 
 
     Source: CMS cell size suppression policy (1 to 10); that zero is hidden with them is judgement.
 
-    >>> told_count(40, bytes(range(32)), b"{}", "responders").count, told_count(10, bytes(32), b"{}", "responders")
-    (40, ToldCount(count=None, hidden=<Hidden.TOO_FEW: 'too_few'>))
+    >>> told_count(40, bytes(range(32)), b"{}", "responders"), told_count(10, bytes(32), b"{}", "responders")
+    (40, <Hidden.TOO_FEW: 'too_few'>)
     """
     noisy = noisy_count(count, key, question, figure)
-    if min(count, noisy) < threshold:
-        return ToldCount(None, Hidden.TOO_FEW)
-    return ToldCount(noisy, None)
+    return Hidden.TOO_FEW if min(count, noisy) < threshold else noisy
 
 
 def told_parts(
     counts: Mapping[str, int], key: bytes, question: bytes, threshold: int = SMALLEST_CELL
-) -> dict[str, ToldCount]:
+) -> dict[str, int | Hidden]:
     """How many people of a cohort are in each of its parts, where the number of them all may be known.
 
     Small parts are hidden, and enough others with them that none follows from the total; why a part is hidden is the
@@ -92,12 +93,12 @@ def told_parts(
     Source: `hide_small_counts` and `told_count`.
 
     >>> told = told_parts({"improved": 60, "unchanged": 35, "deteriorated": 4}, bytes(range(32)), b"{}")
-    >>> [(part, figure.count) for part, figure in told.items()]
-    [('improved', 61), ('unchanged', None), ('deteriorated', None)]
+    >>> [(part, str(figure)) for part, figure in told.items()]
+    [('improved', '61'), ('unchanged', 'too_few'), ('deteriorated', 'too_few')]
     """
     shown = hide_small_counts(list(counts.values()), threshold).counts
     return {
-        part: ToldCount(None, Hidden.TOO_FEW) if count is None else told_count(count, key, question, part, threshold)
+        part: Hidden.TOO_FEW if count is None else told_count(count, key, question, part, threshold)
         for part, count in zip(counts, shown, strict=True)
     }
 
@@ -110,7 +111,7 @@ def told_rate(
     figure: str,
     among: str,
     threshold: int = SMALLEST_CELL,
-) -> ToldRate:
+) -> ToldRate | Hidden:
     """A share, where both who is in it and who is not are enough people to be told as counts.
 
     A share of nobody or of everybody is hidden too: it would be a statement about each of them. `among` names the
@@ -125,56 +126,81 @@ def told_rate(
     Source: CMS cell size suppression policy: no percentage from which a small cell follows.
 
     >>> told_rate(33, 60, bytes(range(32)), b"{}", "remission", "week 4")
-    ToldRate(numerator=33, denominator=57, rate=0.5789473684210527, hidden=None)
-    >>> told_rate(57, 60, bytes(range(32)), b"{}", "remission", "week 4").hidden.value
+    ToldRate(numerator=33, denominator=57, rate=0.5789473684210527)
+    >>> told_rate(57, 60, bytes(range(32)), b"{}", "remission", "week 4").value
     'too_few'
     """
     if not 0 <= numerator <= denominator:
         raise ValueError("a numerator is between 0 and its denominator")
-    part = told_count(numerator, key, question, figure, threshold).count
-    whole = told_count(denominator, key, question, among, threshold).count
-    if part is None or whole is None or min(denominator - numerator, whole - part) < threshold:
-        return ToldRate(None, None, None, Hidden.TOO_FEW)
-    return ToldRate(part, whole, part / whole, None)
+    part = told_count(numerator, key, question, figure, threshold)
+    whole = told_count(denominator, key, question, among, threshold)
+    if isinstance(part, Hidden) or isinstance(whole, Hidden) or min(denominator - numerator, whole - part) < threshold:
+        return Hidden.TOO_FEW
+    return ToldRate(part, whole, part / whole)
 
 
 def told_mean(
-    values: Iterable[float | None],
-    key: bytes,
-    question: bytes,
-    among: str,
-    threshold: int = SMALLEST_CELL,
-    step: float = MEAN_STEP,
-) -> ToldMean:
-    """A mean and its spread rounded to steps, where enough people stand behind them and not nearly all are alike.
+    found: MeanChange, key: bytes, question: bytes, among: str, threshold: int = SMALLEST_CELL
+) -> ToldMean | Hidden:
+    """A mean with its spread and interval, each rounded, where enough people stand behind it and not nearly all alike.
 
     They bear no noise: as much as one person needs would drown the mean of thirty. What guards them is that cohorts
     near to each other are not both answered (`budget`). `among` names the people, as in `told_rate`.
 
-    Units and range: the values' unit, `step` above 0 in the same.
-    Missing data: people without a value are left out.
+    Units and range: points, in steps of `MEAN_STEP`; people at least the threshold.
+    Missing data: people without a value are not in the mean, nor in its count.
 
     Raises:
-        ValueError: the step is not above 0, a value is not finite, or the key too short.
+        ValueError: the key is too short.
 
     Source: judgement.
 
-    >>> told_mean([-8, -6, None, *range(-14, 0)], bytes(range(32)), b"{}", "week 4")
-    ToldMean(mean=-7.5, sd=4.0, n=13, hidden=None)
-    >>> told_mean([-8, -6], bytes(range(32)), b"{}", "week 4").hidden.value
+    >>> from app.scoring.cohort import mean_change
+    >>> found = mean_change([(0, change) for change in (-8, -6, *range(-14, 0))])
+    >>> told_mean(found, bytes(range(32)), b"{}", "week 4")
+    ToldMean(n=13, mean=-7.5, sd=4.0, low=-9.5, high=-5.5)
+    >>> told_mean(mean_change([(20, 12), (18, 12)]), bytes(range(32)), b"{}", "week 4").value
     'too_few'
     """
-    known = [value for value in values if value is not None]
-    n = told_count(len(known), key, question, among, threshold)
-    if n.hidden:
-        return ToldMean(None, None, None, n.hidden)
-    sd = to_nearest(stdev(known), step)
-    if not sd:
-        return ToldMean(None, None, None, Hidden.ALL_ALIKE)
-    return ToldMean(to_nearest(fmean(known), step), sd, n.count, None)
+    n = told_count(found.n, key, question, among, threshold)
+    if isinstance(n, Hidden):
+        return n
+    if found.mean is None or found.low is None or found.high is None or not to_nearest(found.sd or 0, MEAN_STEP):
+        return Hidden.ALL_ALIKE
+    mean, sd, low, high = (to_nearest(one, MEAN_STEP) for one in (found.mean, found.sd or 0, found.low, found.high))
+    return ToldMean(n, mean, sd, low, high)
 
 
-def to_nearest(value: float, step: float = 5) -> float:
+def told_effect(
+    found: EffectSize, key: bytes, question: bytes, among: str, threshold: int = SMALLEST_CELL
+) -> ToldEffect | Hidden:
+    """A change in standard deviations with its interval, each rounded, where enough people stand behind it.
+
+    Without noise, as `told_mean`. `among` names the people, as there.
+
+    Units and range: standard deviations, in steps of `EFFECT_STEP`; people at least the threshold.
+    Missing data: people without both totals are not in the effect, nor in its count.
+
+    Raises:
+        ValueError: the key is too short.
+
+    Source: judgement.
+
+    >>> from app.scoring.cohort import hedges_g
+    >>> found = hedges_g([(12 + person % 11, 6 + person % 13) for person in range(40)])
+    >>> told_effect(found, bytes(range(32)), b"{}", "week 4")
+    ToldEffect(n=37, g=-1.5, low=-2.05, high=-0.95)
+    """
+    n = told_count(found.n[0], key, question, among, threshold)
+    if isinstance(n, Hidden):
+        return n
+    if found.g is None or found.low is None or found.high is None:
+        return Hidden.ALL_ALIKE
+    g, low, high = (to_nearest(one, EFFECT_STEP) for one in (found.g, found.low, found.high))
+    return ToldEffect(n, g, low, high)
+
+
+def to_nearest(value: float, step: float) -> float:
     """A number rounded to the nearest step; half way, upwards. Each by itself: rounded parts need not add up.
 
     Rounding alone protects little: two cohorts a person apart round alike or not, and which of the two tells.
@@ -186,10 +212,10 @@ def to_nearest(value: float, step: float = 5) -> float:
 
     Source: arithmetic.
 
-    >>> to_nearest(17), to_nearest(18), to_nearest(-7.25, 0.5)
-    (15.0, 20.0, -7.0)
+    >>> to_nearest(17, 5), to_nearest(18, 5), to_nearest(-7.25, 0.5), to_nearest(0.32, 0.05)
+    (15.0, 20.0, -7.0, 0.3)
     """
     if not (0 < step < math.inf and math.isfinite(value)):
         raise ValueError("a step is above 0, and numbers are finite")
-    exact = Fraction(step)
+    exact = Fraction(str(step))  # as it is written: no float is 0.05
     return float(math.floor(Fraction(value) / exact + Fraction(1, 2)) * exact)

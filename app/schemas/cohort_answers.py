@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, get_args
 
-from app.privacy.answers import Hidden, to_nearest, told_count, told_parts, told_rate
+from app.privacy.answers import Hidden, to_nearest, told_count, told_effect, told_mean, told_parts, told_rate
 from app.privacy.cells import SMALLEST_CELL
-from app.privacy.curves import told_points
+from app.privacy.curves import EVERY_DAYS, told_points
 from app.schemas.adverse_events import Term
 from app.schemas.cohorts import (
     Cell,
@@ -48,10 +48,6 @@ from app.scoring.nhs import PHQ9_GAD7, PHQ9_PCL5
 from app.scoring.quality_measures import DIFFERS
 from app.scoring.survival import MedianSurvival
 from app.scoring.timeline import DAY
-
-_POINTS: Final = 0.5  # step in which means are told, points; finer would tell of one person in a small cohort
-_DEVIATIONS: Final = 0.05  # same for g, standard deviations
-_WEEK: Final = 7  # same for the median, days
 
 RULE: Final = (
     f"Figures behind which fewer than {SMALLEST_CELL} people stand are not told, none among them; nor is a share that "
@@ -118,14 +114,13 @@ class _Told:
     instrument: str
 
     def count(self, people: str, count: int) -> Cell:
-        told = told_count(count, self.key, self.whom, self._noise_of(people, count))
-        return _suppressed(told.hidden) if told.count is None else told.count
+        return _cell(told_count(count, self.key, self.whom, self._noise_of(people, count)))
 
     def share(self, people: str, count: int, among: str, n: int) -> Share:
         names = self._noise_of(people, count), self._noise_of(among, n)
         told = told_rate(count, n, self.key, self.whom, *names)
-        if told.numerator is None or told.denominator is None or told.rate is None:
-            return _suppressed(told.hidden)
+        if isinstance(told, Hidden):
+            return _suppressed(told)
         interval = wilson(told.numerator, told.denominator)
         return ShareAnswer(
             count=told.numerator, n=told.denominator, rate=told.rate, low=interval.low, high=interval.high
@@ -135,26 +130,17 @@ class _Told:
         """Of people whose number may be known: no small part follows from the others."""
         names = {self._noise_of(f"{name}/{part}", count): count for part, count in counts.items()}
         told = told_parts(names, self.key, self.whom)
-        cells = (_suppressed(one.hidden) if one.count is None else one.count for one in told.values())
-        return dict(zip(counts, cells, strict=True))
+        return dict(zip(counts, map(_cell, told.values()), strict=True))
 
     def mean(self, people: str, found: MeanChange) -> Mean:
-        n = self.count(people, found.n)
-        if isinstance(n, SuppressedAnswer):
-            return n
-        if found.mean is None or not to_nearest(found.sd or 0, _POINTS) or found.low is None or found.high is None:
-            return _suppressed("all_alike")
-        values = {name: to_nearest(getattr(found, name), _POINTS) for name in ("mean", "sd", "low", "high")}
-        return MeanAnswer(n=n, **values)
+        told = told_mean(found, self.key, self.whom, self._noise_of(people, found.n))
+        return _suppressed(told) if isinstance(told, Hidden) else MeanAnswer.model_validate(told)
 
     def effect(self, people: str, found: EffectSize) -> EffectAnswer | SuppressedAnswer:
-        n = self.count(people, found.n[0])
-        if isinstance(n, SuppressedAnswer):
-            return n
-        if found.g is None or found.low is None or found.high is None:
-            return _suppressed("all_alike")
-        values = {name: round(to_nearest(getattr(found, name), _DEVIATIONS), 2) for name in ("g", "low", "high")}
-        return EffectAnswer(n=n, standardiser=found.standardiser, **values)
+        told = told_effect(found, self.key, self.whom, self._noise_of(people, found.n[0]))
+        if isinstance(told, Hidden):
+            return _suppressed(told)
+        return EffectAnswer(standardiser=found.standardiser, **asdict(told))
 
     def _noise_of(self, people: str, count: int) -> str:
         whose = people if people.startswith(_TREATED) else f"{self.instrument}/{people}"
@@ -165,7 +151,11 @@ _TREATED: Final = "treated/"  # how the names begin of people who are counted wi
 _DUE: Final = f"{_TREATED}due"  # by the calendar alone: of one name at every time
 
 
-def _suppressed(reason: object) -> SuppressedAnswer:
+def _cell(told: int | Hidden) -> Cell:
+    return _suppressed(told) if isinstance(told, Hidden) else told
+
+
+def _suppressed(reason: str) -> SuppressedAnswer:
     return SuppressedAnswer(reason=str(reason))
 
 
@@ -225,10 +215,10 @@ def _durability(told: _Told, found: CohortOutcomes) -> CohortDurabilityAnswer:
 
 
 def _median(found: MedianSurvival, told_down_to: float | None) -> float | SuppressedAnswer:
-    """To the week, where the part of the curve that may be told reaches it. Why it is not told is not told either."""
+    """To the step of the curve, where what is told of it reaches that far. Why it is not told is not told either."""
     if found.median is None or told_down_to is None or told_down_to > 0.5:
         return _suppressed("too_few")
-    return to_nearest(found.median, _WEEK)
+    return to_nearest(found.median, EVERY_DAYS)
 
 
 # Which entries a list has must tell as little as what stands in them: one person's seizure, twelfth dose or finished

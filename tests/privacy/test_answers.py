@@ -2,13 +2,13 @@
 
 import math
 from fractions import Fraction
-from statistics import fmean, stdev
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.privacy.answers import Hidden, to_nearest, told_count, told_mean, told_parts, told_rate
+from app.privacy.answers import Hidden, to_nearest, told_count, told_effect, told_mean, told_parts, told_rate
+from app.scoring.cohort import Pair, hedges_g, mean_change
 
 KEY = bytes(range(32))
 questions = st.binary(min_size=1, max_size=8)
@@ -20,9 +20,10 @@ around_the_threshold = st.one_of(st.integers(6, 16), st.integers(0, 80))
 def test_a_small_count_is_never_told_nor_looks_small(count: int, question: bytes) -> None:
     """Neither by what it is nor by what it would be printed as."""
     told = told_count(count, KEY, question, "n")
-    assert (told.count is None) == (told.hidden is Hidden.TOO_FEW)
-    if told.count is not None:
-        assert min(count, told.count) >= 11
+    if isinstance(told, Hidden):
+        assert told is Hidden.TOO_FEW
+    else:
+        assert min(count, told) >= 11
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 60), min_size=1), questions)
@@ -31,13 +32,13 @@ def test_no_part_follows_from_the_total(counts: dict[str, int], question: bytes)
     """Hidden parts come together, eleven people or more, and nothing says which of them is the small one."""
     told = told_parts(counts, KEY, question)
     assert list(told) == list(counts)
-    hidden = [counts[part] for part, figure in told.items() if figure.count is None]
-    assert {figure.hidden for figure in told.values() if figure.count is None} <= {Hidden.TOO_FEW}
+    hidden = [counts[part] for part, figure in told.items() if isinstance(figure, Hidden)]
+    assert Hidden.ALL_ALIKE not in told.values()
     if min(counts.values()) < 11 and len(hidden) < len(counts):
         assert len(hidden) > 1
         assert sum(hidden) >= 11
     for part, figure in told.items():
-        assert figure.count is None or figure == told_count(counts[part], KEY, question, part)
+        assert figure in {Hidden.TOO_FEW, told_count(counts[part], KEY, question, part)}
 
 
 @given(around_the_threshold, around_the_threshold, questions)
@@ -45,9 +46,8 @@ def test_no_part_follows_from_the_total(counts: dict[str, int], question: bytes)
 def test_a_rate_tells_neither_a_small_numerator_nor_a_small_rest(inside: int, outside: int, question: bytes) -> None:
     """Both counts of it are large enough, exactly and as printed, and the rate is exactly what they give."""
     told = told_rate(inside, inside + outside, KEY, question, "remission", "all")
-    if told.numerator is None or told.denominator is None:
-        assert told.rate is told.denominator is told.numerator
-        assert told.hidden is Hidden.TOO_FEW
+    if isinstance(told, Hidden):
+        assert told is Hidden.TOO_FEW
         return
     assert min(inside, outside, told.numerator, told.denominator - told.numerator) >= 11
     assert told.rate == told.numerator / told.denominator
@@ -55,8 +55,8 @@ def test_a_rate_tells_neither_a_small_numerator_nor_a_small_rest(inside: int, ou
 
 def test_a_rate_of_everybody_or_nobody_is_hidden() -> None:
     """It would say of each of them what it says of all."""
-    assert told_rate(0, 100, KEY, b"q", "remission", "all").hidden is Hidden.TOO_FEW
-    assert told_rate(100, 100, KEY, b"q", "remission", "all").hidden is Hidden.TOO_FEW
+    assert told_rate(0, 100, KEY, b"q", "remission", "all") is Hidden.TOO_FEW
+    assert told_rate(100, 100, KEY, b"q", "remission", "all") is Hidden.TOO_FEW
     with pytest.raises(ValueError, match="numerator"):
         told_rate(3, 2, KEY, b"q", "remission", "all")
 
@@ -64,32 +64,56 @@ def test_a_rate_of_everybody_or_nobody_is_hidden() -> None:
 def test_the_people_of_many_figures_are_counted_with_one_noise() -> None:
     """A hundred figures about the same people are no hundred looks at how many they are."""
     rates = [told_rate(40, 80, KEY, b"q", f"figure {number}", "week 4") for number in range(100)]
-    mean = told_mean(range(80), KEY, b"q", "week 4")
-    assert len({rate.denominator for rate in rates} | {mean.n}) == 1
-    assert len({rate.numerator for rate in rates}) > 5
+    pairs = [(20 - person % 5, 20 - person % 13) for person in range(80)]
+    mean = told_mean(mean_change(pairs), KEY, b"q", "week 4")
+    effect = told_effect(hedges_g(pairs), KEY, b"q", "week 4")
+    told = [one for one in rates if not isinstance(one, Hidden)]
+    assert not isinstance(mean, Hidden)
+    assert not isinstance(effect, Hidden)
+    assert len({rate.denominator for rate in told} | {mean.n, effect.n}) == 1
+    assert len({rate.numerator for rate in told}) > 5
 
 
-@given(st.lists(st.none() | st.integers(-27, 27), max_size=60), questions)
-@settings(max_examples=50, deadline=None)
-def test_a_mean_has_people_behind_it_and_differences_among_them(values: list[int | None], question: bytes) -> None:
-    """At least eleven, not all alike, and rounded to half a point."""
-    known = [value for value in values if value is not None]
-    told = told_mean(values, KEY, question, "all")
-    if told.mean is None or told.sd is None:
-        assert told.n is told.sd is told.mean
-        assert told.hidden is not None
+totals = st.none() | st.integers(0, 27)
+
+
+@given(st.lists(st.tuples(totals, totals), max_size=60), questions)
+@settings(max_examples=100, deadline=None)
+def test_a_mean_has_people_behind_it_and_differences_among_them(pairs: list[Pair], question: bytes) -> None:
+    """At least eleven, not all alike, and each figure rounded to half a point."""
+    found = mean_change(pairs)
+    told = told_mean(found, KEY, question, "all")
+    if isinstance(told, Hidden):
+        assert told is Hidden.TOO_FEW or not found.sd or found.sd < 0.25
         return
-    assert len(known) >= 11
+    assert found.n >= 11
     assert told.sd > 0
-    assert abs(told.mean - fmean(known)) <= 0.25 + 1e-9
-    assert abs(told.sd - stdev(known)) <= 0.25 + 1e-9
-    assert (told.mean * 2 % 1, told.sd * 2 % 1) == (0, 0)
+    for name in ("mean", "sd", "low", "high"):
+        assert abs(getattr(told, name) - getattr(found, name)) <= 0.25 + 1e-9
+        assert getattr(told, name) * 2 % 1 == 0
+
+
+@given(st.lists(st.tuples(totals, totals), max_size=60), questions)
+@settings(max_examples=100, deadline=None)
+def test_an_effect_has_people_behind_it_and_an_interval(pairs: list[Pair], question: bytes) -> None:
+    """At least eleven, and each figure a number of twentieths, written as one."""
+    found = hedges_g(pairs)
+    told = told_effect(found, KEY, question, "all")
+    if isinstance(told, Hidden):
+        assert told is Hidden.TOO_FEW or found.g is None or found.low is None
+        return
+    assert found.n[0] >= 11
+    for name in ("g", "low", "high"):
+        assert abs(getattr(told, name) - getattr(found, name)) <= 0.025 + 1e-9
+        assert len(str(getattr(told, name)).partition(".")[2]) <= 2
 
 
 def test_a_mean_of_people_who_are_all_alike_is_hidden() -> None:
     """It would be each one's own value."""
-    assert told_mean([4] * 100, KEY, b"q", "all").hidden is Hidden.ALL_ALIKE
-    assert told_mean([4] * 99 + [5], KEY, b"q", "all").hidden is Hidden.ALL_ALIKE
+    for one in (4, 5):
+        found = mean_change([(0, 4)] * 99 + [(0, one)])
+        assert told_mean(found, KEY, b"q", "all") is Hidden.ALL_ALIKE
+    assert told_effect(hedges_g([(4, person % 9) for person in range(99)]), KEY, b"q", "all") is Hidden.ALL_ALIKE
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(1, 20))
