@@ -25,7 +25,7 @@ from app.db import Database
 from app.errors import ConflictError, GoneError, InvalidError, KeyReusedError, MalformedError, NotFoundError
 from app.export_directory import BusyError, ExportDirectory, File, Told
 from app.schemas.faults import invalid
-from app.schemas.releases import ReleaseCreate
+from app.schemas.releases import FAILURES, ReleaseCreate, ReleaseFailure
 from app.services import release_downloads, releases
 from app.services.operators import get_operator
 from app.services.release_builds import build_next
@@ -40,13 +40,6 @@ _ASKED: Final = (
     "Release {id} waits for approval. Two people have to want that data leaves: an administrator says yes with a token "
     'of their own, POST /v1/releases/{id}/approval {{"decision": "approved"}}.'
 )
-_FAILED: Final = {
-    "too_few_people": "Too few people who consent are in this cohort. Choose a wider one",
-    "nobody_can_be_hidden": "The people of this cohort cannot be hidden among each other. Ask for fewer columns",
-    "too_near_an_earlier_release": "Few people of an earlier release are missing in this one, and would be told by it. "
-    "Choose the same people, or others",
-    "defect": "Building this release failed five times. Look into the worker's log and report the defect",
-}
 
 err = Console(stderr=True)
 
@@ -240,8 +233,7 @@ class _Export:
 def _refuse_over(row: Release) -> Release:
     """Raises GoneError, ConflictError."""
     if row.failure is not None:
-        reason = _FAILED.get(row.failure, f"Building this release failed: {row.failure}")
-        raise ConflictError(f"{reason}, then ask again with a new directory.")
+        raise ConflictError(f"{FAILURES[ReleaseFailure(row.failure)]} Then ask again with a new directory.")
     if row.status == "rejected":
         note = f" “{row.decision_note}”" if row.decision_note else ""
         raise ConflictError(f"The administrator said no.{note} Ask for another one with a new directory.")

@@ -1,6 +1,8 @@
 """Research releases: what is asked for, what was decided, and the manifest of what was made."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -24,6 +26,26 @@ ColumnName = Annotated[
 ]
 Sentence = Annotated[str, StringConstraints(min_length=10, max_length=1_000, strip_whitespace=True)]
 Note = Annotated[str, StringConstraints(max_length=1_000, strip_whitespace=True)]
+
+
+class ReleaseFailure(StrEnum):
+    """Why nothing came of a release that was approved."""
+
+    TOO_FEW_PEOPLE = "too_few_people"
+    NOBODY_CAN_BE_HIDDEN = "nobody_can_be_hidden"
+    TOO_NEAR_AN_EARLIER_RELEASE = "too_near_an_earlier_release"
+    DEFECT = "defect"
+
+
+FAILURES: Final[Mapping[ReleaseFailure, str]] = {
+    ReleaseFailure.TOO_FEW_PEOPLE: "Too few people who consent are in this cohort. Choose a wider one.",
+    ReleaseFailure.NOBODY_CAN_BE_HIDDEN: "The people of this cohort cannot be hidden among each other. "
+    "Ask for fewer columns.",
+    ReleaseFailure.TOO_NEAR_AN_EARLIER_RELEASE: "A few people of an earlier release are missing in this one, and would "
+    "be told by it. Choose the same people, or a cohort that differs by more.",
+    ReleaseFailure.DEFECT: "Building this release failed again and again. Whoever runs the service finds why in the "
+    "worker's log: report the defect.",
+}
 
 _ID = "019a9c40-0000-7000-8000-000000000001"
 _ASKED: dict[str, Any] = {
@@ -245,10 +267,8 @@ class ReleaseAnswer(Answer):
     expires_at: Timestamp | None
     progress: ReleaseProgress
     ready_at: Timestamp | None
-    failure: str | None = Field(
-        description="`too_few_people`: choose a wider cohort. `nobody_can_be_hidden`: ask for fewer columns. "
-        "`too_near_an_earlier_release`: a few who were released before are missing; choose the same people or others. "
-        "`defect`: building it failed five times; tell whoever runs the service."
+    failure: ReleaseFailure | None = Field(
+        description=" ".join(f"`{failure}`: {FAILURES[failure]}" for failure in ReleaseFailure)
     )
     ended_at: Timestamp | None
     ended_because: str | None = Field(description="`expired`, `revoked`, or `consent`: somebody in it has withdrawn.")

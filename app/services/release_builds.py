@@ -18,7 +18,7 @@ from app.crypto import DataKey
 from app.db import Database
 from app.privacy.pseudonyms import draw_pseudonyms
 from app.schemas.consents import Purpose
-from app.schemas.releases import ReleaseCreate
+from app.schemas.releases import ReleaseCreate, ReleaseFailure
 from app.services.consents import consents_in_force
 from app.services.data_keys import get_key
 from app.services.release_contents import Built, LostError, Step, TooFewError, build
@@ -43,7 +43,7 @@ WHERE clinic_id = $1 AND id = (
 RETURNING id, attempts, known_at, request
 """
 _GIVE_UP: Final = """
-UPDATE release SET status = 'failed', failure = 'defect', ended_at = now()
+UPDATE release SET status = 'failed', failure = $3, ended_at = now()
 WHERE clinic_id = $1 AND status = 'building' AND leased_until < now() AND (attempts >= $2 OR expires_at <= now())
 RETURNING id
 """
@@ -83,7 +83,7 @@ class Claim:
 async def build_next(database: Database, clinic_id: UUID, only: UUID | None = None) -> int:
     """One release from claim to files, if one waits, or this one. Returns how many."""
     async with database.connection(clinic_id) as connection:
-        for row in await connection.fetch(_GIVE_UP, clinic_id, MAX_ATTEMPTS):
+        for row in await connection.fetch(_GIVE_UP, clinic_id, MAX_ATTEMPTS, ReleaseFailure.DEFECT):
             await _tell(connection, clinic_id, "release.fail", row["id"])
         row = await connection.fetchrow(_CLAIM, clinic_id, LEASE_SECONDS, MAX_ATTEMPTS, only)
     if row is None:

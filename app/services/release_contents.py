@@ -18,7 +18,7 @@ from app.privacy.part_two import notice
 from app.privacy.uniqueness import Courses, pattern_sizes, two_totals_sizes
 from app.release_files.rows import Values
 from app.schemas.consents import Purpose
-from app.schemas.releases import ReleaseCreate
+from app.schemas.releases import ReleaseCreate, ReleaseFailure
 from app.services.consents import consents_in_force, told_of
 from app.services.release_differences import EarlierReleases, find_earlier_releases
 from app.services.release_package import ReleaseFiles
@@ -87,7 +87,7 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
     people, waiting, earlier = await _people(source, step)
     told, kept = await asyncio.to_thread(_kept, source.asked, columns, people, earlier)
     if len(kept) < source.asked.disclosure.k:
-        raise TooFewError("nobody_can_be_hidden")
+        raise TooFewError(ReleaseFailure.NOBODY_CAN_BE_HIDDEN)
     ids = [one.id for one, _ in kept]
     names, keys = draw(ids), await source.instrument_keys(ids)
     files = ReleaseFiles(source.asked, columns, keys, source.release_id, stack)
@@ -118,9 +118,9 @@ async def _people(source: Source, step: Step) -> tuple[list[Person], frozenset[U
     waiting = earlier.waiting([one.id for one in people])
     people = [one for one in people if one.id not in waiting]
     if len(people) < k:
-        raise TooFewError("too_few_people")
+        raise TooFewError(ReleaseFailure.TOO_FEW_PEOPLE)
     if earlier.tell_apart([one.id for one in people]):
-        raise TooFewError("too_near_an_earlier_release")
+        raise TooFewError(ReleaseFailure.TOO_NEAR_AN_EARLIER_RELEASE)
     step.persons = len(people)
     await step.now()
     return people, waiting, earlier

@@ -13,7 +13,7 @@ from app.auth import Role
 from app.cli import cli
 from app.cli_export import NOT_YET
 from app.db import Database
-from app.schemas.releases import ReleaseStatus
+from app.schemas.releases import FAILURES, ReleaseStatus
 from app.services import clinics, release_builds
 from app.tables import Clinic
 from tests.api.test_releases import treat
@@ -70,6 +70,11 @@ def test_the_command_line_goes_from_the_same_request(
 
 
 def test_every_status_is_explained() -> None:
-    section = TEXT.split("\n## Wait\n")[1]
+    (section,) = re.findall(r"\n\| status \| is \|\n(.*?)\n\n", TEXT, flags=re.DOTALL)
     cells = re.findall(r"^\| (`[a-z]+`(?:, `[a-z]+`)*) \|", section, flags=re.MULTILINE)
     assert sorted(re.findall("[a-z]+", " ".join(cells))) == sorted(ReleaseStatus.__args__)  # type: ignore[attr-defined]
+
+
+def test_every_failure_is_told_in_the_words_of_the_service() -> None:
+    (section,) = re.findall(r"\n\| failure \| is \|\n\|---\|---\|\n(.*?)\n\n", TEXT, flags=re.DOTALL)
+    assert section.splitlines() == [f"| `{failure}` | {words} |" for failure, words in FAILURES.items()]
