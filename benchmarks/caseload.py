@@ -13,37 +13,23 @@ from statistics import median
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from app.auth import Role
-from app.db import Database
 from app.embedded_postgres import PostgresAddress
-from app.ids import new_id
 from app.scoring.registry import get_instrument
-from app.services import clinics
 from app.services.caseload_query import CaseloadQuery, CaseloadRequest
-from app.services.data_keys import get_keys
-from app.services.sealing import place, seal_text
-from app.settings import Settings
 from benchmarks import pgbench
 from benchmarks.checkins import SETTLE_SECONDS, Plan
 from benchmarks.measurement import Measurement, Requests, measure
 from benchmarks.processes import HOST, cpu_seconds, free_port, listening
-from benchmarks.stage import Stage, machine_facts
+from benchmarks.stage import Stage, add_patients, machine_facts, new_clinic
 
 PATIENTS: Final = 10_000
 PAGES: Final = (50, 200)  # rows of the first page
 SERVICE: Final = "service"
 PGBENCH: Final = "pgbench"
-_FILLED: Final = ("patient", "standing", "alert", "expected_check_in", "treatment_session")
 
-_ADD_PATIENTS: Final = """
-INSERT INTO patient (clinic_id, id, identifiers, created_at)
-SELECT $1::uuid, patient, names, now() - n % 997 * interval '1 day'
-FROM unnest($2::uuid[], $3::bytea[]) WITH ORDINALITY AS each (patient, names, n)
-"""
 # Every number divides by another prime, so that all combinations occur and every run has the same clinic.
 _FILL: Final = (
     """
@@ -119,33 +105,11 @@ def run(stage: Stage, bin_dir: Path, plan: Plan, console: Console, patients: int
 
 async def fill(address: PostgresAddress, patients: int) -> LargeClinic:
     """A clinic beside the others, its derived rows written as they stand after months of check-ins."""
-    database = Database(address.runtime_url, Settings(statement_timeout_ms=300_000))
-    ids = [new_id() for _ in range(patients)]
-    await database.open()
-    try:
-        clinic = await clinics.record_clinic(database, "Large", "UTC")
-        _, token = await clinics.record_token(database, clinic.clinic_id, Role.CLINICIAN)
-        async with database.connection(clinic.clinic_id) as connection:
-            await _add_patients(connection, database, clinic.clinic_id, ids)
-            for statement in _FILL:
-                await connection.execute(statement, clinic.clinic_id, ids)
-    finally:
-        await database.close()
-    owner = await asyncpg.connect(address.owner_url)
-    try:
-        await owner.execute(f"VACUUM (ANALYZE) {', '.join(_FILLED)}")
-    finally:
-        await owner.close()
-    return LargeClinic(clinic.clinic_id, token, patients)
-
-
-async def _add_patients(connection: asyncpg.Connection, database: Database, clinic_id: UUID, ids: list[UUID]) -> None:
-    keys = await get_keys(connection, database.keys, clinic_id, ids)
-    names = [
-        seal_text(keys[id_], f'{{"external_ref": "chart-{n}"}}', place("patient", "identifiers", clinic_id, id_))
-        for n, id_ in enumerate(ids)
-    ]
-    await connection.execute(_ADD_PATIENTS, clinic_id, ids, names)
+    async with new_clinic(address, "Large") as clinic:
+        ids = await add_patients(clinic, ({"external_ref": f"chart-{n}"} for n in range(patients)))
+        for statement in _FILL:
+            await clinic.connection.execute(statement, clinic.id, ids)
+    return LargeClinic(clinic.id, clinic.token, patients)
 
 
 def _round(stage: Stage, large: LargeClinic, program: Path, service: tuple[int, int], plan: Plan) -> Round:

@@ -1,6 +1,5 @@
 """A clinic that research is made of: people who consent, courses of treatment, and any number of scored forms."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,30 +8,19 @@ from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
-
-from app.auth import Role
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.ids import new_id
 from app.schemas.releases import ReleaseCreate
 from app.scoring import get_instrument, score
-from app.services import clinics
-from app.services.data_keys import get_keys
-from app.services.sealing import place, seal_text
-from app.settings import Settings
 from app.synthetic.stream import forms_stream
+from benchmarks.stage import add_patients, new_clinic
 
 FORMS_OF_A_PERSON: Final = 100
 START: Final = datetime(2025, 1, 6, tzinfo=UTC)  # of the year over which the forms are spread
 INSTRUMENTS: Final = ("phq-9", "pcl-5-week", "gad-7")
 _AT_ONCE: Final = 20_000  # forms of a statement
-_FILLED: Final = ("patient", "consent", "episode", "treatment_session", "assessment", "data_key")
 
-_ADD_PATIENTS: Final = """
-INSERT INTO patient (clinic_id, id, identifiers, created_at)
-SELECT $1::uuid, patient, names, now() FROM unnest($2::uuid[], $3::bytea[]) AS each (patient, names)
-"""
 # Every number divides by another prime, so that all combinations occur and every run has the same clinic.
 _FILL: Final = (
     """
@@ -79,34 +67,22 @@ VALUES ($1, $2, 'approved', $3, now(), $1, now(), $2, now() + interval '1 day', 
 @dataclass(frozen=True, slots=True)
 class Cohort:
     clinic_id: UUID
-    token: str  # of a clinician
     patients: tuple[UUID, ...]
     forms: int
 
 
 async def fill(address: PostgresAddress, forms: int, people: int | None = None) -> Cohort:
     """A clinic with so many forms, in the order they came; the same whenever it is made, but for ids."""
-    database = Database(address.runtime_url, Settings(statement_timeout_ms=300_000))
-    patients = tuple(new_id() for _ in range(people or max(1, forms // FORMS_OF_A_PERSON)))
-    await database.open()
-    try:
-        clinic = await clinics.record_clinic(database, "Research", "UTC")
-        _, token = await clinics.record_token(database, clinic.clinic_id, Role.CLINICIAN)
-        async with database.connection(clinic.clinic_id) as connection:
-            await _add_patients(connection, database, clinic.clinic_id, patients)
-            for statement in _FILL:
-                await connection.execute(statement, clinic.clinic_id, patients, START)
-            coming = _forms(patients, forms)
-            while some := list(islice(coming, _AT_ONCE)):
-                await connection.execute(_ADD_FORMS, clinic.clinic_id, *map(list, zip(*some, strict=True)))
-    finally:
-        await database.close()
-    owner = await asyncpg.connect(address.owner_url)
-    try:
-        await owner.execute(f"VACUUM (ANALYZE) {', '.join(_FILLED)}")
-    finally:
-        await owner.close()
-    return Cohort(clinic.clinic_id, token, patients, forms)
+    people = people or max(1, forms // FORMS_OF_A_PERSON)
+    async with new_clinic(address, "Research") as clinic:
+        births = ({"date_of_birth": f"{1950 + n * 7 % 53}-0{1 + n % 9}-11"} for n in range(people))
+        patients = await add_patients(clinic, births)
+        for statement in _FILL:
+            await clinic.connection.execute(statement, clinic.id, patients, START)
+        coming = _forms(patients, forms)
+        while some := list(islice(coming, _AT_ONCE)):
+            await clinic.connection.execute(_ADD_FORMS, clinic.id, *map(list, zip(*some, strict=True)))
+    return Cohort(clinic.id, patients, forms)
 
 
 async def add_release(database: Database, cohort: Cohort, asked: ReleaseCreate) -> UUID:
@@ -115,18 +91,6 @@ async def add_release(database: Database, cohort: Cohort, asked: ReleaseCreate) 
     async with database.connection(cohort.clinic_id) as connection:
         await connection.execute(_ADD_RELEASE, cohort.clinic_id, release_id, asked.model_dump_json())
     return release_id
-
-
-async def _add_patients(
-    connection: asyncpg.Connection, database: Database, clinic_id: UUID, patients: Sequence[UUID]
-) -> None:
-    keys = await get_keys(connection, database.keys, clinic_id, patients)
-    births = (json.dumps({"date_of_birth": f"{1950 + n * 7 % 53}-0{1 + n % 9}-11"}) for n in range(len(patients)))
-    sealed = [
-        seal_text(keys[id_], born, place("patient", "identifiers", clinic_id, id_))
-        for id_, born in zip(patients, births, strict=True)
-    ]
-    await connection.execute(_ADD_PATIENTS, clinic_id, patients, sealed)
 
 
 def _forms(patients: Sequence[UUID], count: int) -> Iterator[tuple[Any, ...]]:

@@ -17,10 +17,8 @@ from uuid import uuid4
 from rich.console import Console
 from rich.table import Table
 
-from app.db import Database
 from app.schemas.releases import ReleaseCreate
 from app.services.release_records import COUNTED
-from app.settings import Settings
 from benchmarks import load, pgbench
 from benchmarks.checkins import SETTLE_SECONDS, Plan
 from benchmarks.cohort import INSTRUMENTS, Cohort, add_release, fill
@@ -28,7 +26,7 @@ from benchmarks.measurement import measure
 from benchmarks.processes import cpu_seconds, free_port, listening
 from benchmarks.release_job import Ran, ReleaseJob, running
 from benchmarks.release_job import run as run_job
-from benchmarks.stage import Stage, machine_facts
+from benchmarks.stage import Stage, machine_facts, opened
 
 T = TypeVar("T")
 
@@ -128,23 +126,14 @@ def _release(stage: Stage, cohort: Cohort) -> Ran:
 
 
 async def _ask(stage: Stage, cohort: Cohort, count: int) -> None:
-    database = Database(stage.address.runtime_url, Settings())
-    await database.open()
-    try:
+    async with opened(stage.address) as database:
         for _ in range(count):
             await add_release(database, cohort, ReleaseCreate.model_validate(ASKED))
-    finally:
-        await database.close()
 
 
 async def _refuse_unready(stage: Stage, cohort: Cohort) -> None:
-    database = Database(stage.address.runtime_url, Settings())
-    await database.open()
-    try:
-        async with database.connection(cohort.clinic_id) as connection:
-            stati = await connection.fetch("SELECT DISTINCT status FROM release")
-    finally:
-        await database.close()
+    async with opened(stage.address) as database, database.connection(cohort.clinic_id) as connection:
+        stati = await connection.fetch("SELECT DISTINCT status FROM release")
     if [row["status"] for row in stati] != ["ready"]:
         raise SystemExit("a release was not built: nothing to compare")
 
@@ -169,13 +158,8 @@ def _psql(program: Path, stage: Stage, cohort: Cohort, query: str) -> Cost:
 
 async def _query(stage: Stage, cohort: Cohort) -> str:
     """What a release tells of forms, as one statement, with each `$n` replaced by the value; on one line, for psql."""
-    database = Database(stage.address.runtime_url, Settings())
-    await database.open()
-    try:
-        async with database.connection(cohort.clinic_id) as connection:
-            doses = await connection.fetch(_FIRST_DOSES)
-    finally:
-        await database.close()
+    async with opened(stage.address) as database, database.connection(cohort.clinic_id) as connection:
+        doses = await connection.fetch(_FIRST_DOSES)
     people = sorted((uuid4().hex, str(row["patient_id"]), row["at"].isoformat()) for row in doses)
     names, ids, starts = ("{" + ",".join(column) + "}" for column in zip(*people, strict=True))
     values = {

@@ -1,9 +1,12 @@
 """What every benchmark needs: a clinic with patients, their history and a token; and the facts of the machine."""
 
+import json
 import os
 import platform
 import tempfile
 import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +17,13 @@ from uuid import UUID
 import asyncpg
 
 from app.auth import Role
+from app.crypto import KeyRing
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
+from app.ids import new_id
 from app.services import clinics
+from app.services.data_keys import get_keys
+from app.services.sealing import place, seal_text
 from app.settings import Settings
 from benchmarks.processes import parent_of
 
@@ -25,7 +32,7 @@ DOSES: Final = 3  # of each patient, in one open episode
 STORED_BEFORE: Final = 100_000  # check-ins already there, 100 of each patient
 _WRITTEN: Final = ("assessment", "audit_event", "idempotency_key")
 
-_ADD_PATIENTS: Final = """
+_ADD_NUMBERED: Final = """
 INSERT INTO patient (clinic_id, id, created_at)
 SELECT $1, ((1000000000000000 + n)::text || repeat('0', 16))::uuid, now() FROM generate_series(0, $2 - 1) AS n
 RETURNING id
@@ -53,6 +60,11 @@ SELECT $1, (($5::bigint - n::bigint * 60000000)::text || lpad(n::text, 16, '0'))
     now() - n * interval '1 minute', 'self', 'en', 'final', $1, '\\x5a'
 FROM generate_series($4::int, 1, -1) AS n
 """
+_ADD_PATIENTS: Final = """
+INSERT INTO patient (clinic_id, id, identifiers, created_at)
+SELECT $1::uuid, patient, identifiers, now() - n % 997 * interval '1 day'
+FROM unnest($2::uuid[], $3::bytea[]) WITH ORDINALITY AS each (patient, identifiers, n)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +84,74 @@ class Stage:
 
 async def prepare(address: PostgresAddress, stored_before: int = STORED_BEFORE) -> Stage:
     """A clinic as it may look after some years."""
-    database = Database(address.runtime_url, Settings(statement_timeout_ms=120_000))
+    async with new_clinic(address, "Benchmark") as clinic:
+        connection = clinic.connection
+        rows = await connection.fetch(_ADD_NUMBERED, clinic.id, PATIENTS)
+        patients = tuple(UUID(bytes=row["id"].bytes) for row in rows)
+        await connection.execute(_ADD_EPISODES, clinic.id, clinic.token_id, patients)
+        await connection.execute(_ADD_DOSES, clinic.id, clinic.token_id, patients, DOSES)
+        await connection.execute(_ADD_HISTORY, clinic.id, patients, PATIENTS, stored_before, Stage.now_us())
+        postmaster = parent_of(await connection.fetchval("SELECT pg_backend_pid()"))
+    # Autovacuum would fall on one case.
+    await _as_owner(address, *(f"ALTER TABLE {table} SET (autovacuum_enabled = off)" for table in _WRITTEN))
+    return Stage(address, stored_before, clinic.id, clinic.token_id, clinic.token, patients, postmaster)
+
+
+# --- Clinics to fill --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewClinic:
+    id: UUID
+    token_id: UUID
+    token: str  # of a clinician
+    connection: asyncpg.Connection
+    keys: KeyRing
+
+
+@asynccontextmanager
+async def new_clinic(address: PostgresAddress, name: str) -> AsyncIterator[NewClinic]:
+    """Filled in one transaction; after it, what autovacuum does within minutes is done at once."""
+    async with opened(address) as database:
+        clinic_id = (await clinics.record_clinic(database, name, "UTC")).clinic_id
+        token, text = await clinics.record_token(database, clinic_id, Role.CLINICIAN)
+        async with database.connection(clinic_id) as connection:
+            yield NewClinic(clinic_id, token.id, text, connection, database.keys)
+    await _as_owner(address, "VACUUM (ANALYZE, SKIP_LOCKED)")
+
+
+async def add_patients(clinic: NewClinic, identifiers: Iterable[Mapping[str, str]]) -> tuple[UUID, ...]:
+    """With their keys, entered over some years."""
+    known = {new_id(): json.dumps(one) for one in identifiers}
+    keys = await get_keys(clinic.connection, clinic.keys, clinic.id, list(known))
+    sealed = [
+        seal_text(keys[id_], text, place("patient", "identifiers", clinic.id, id_)) for id_, text in known.items()
+    ]
+    await clinic.connection.execute(_ADD_PATIENTS, clinic.id, list(known), sealed)
+    return tuple(known)
+
+
+@asynccontextmanager
+async def opened(address: PostgresAddress) -> AsyncIterator[Database]:
+    """As the service has it, with time for large statements."""
+    database = Database(address.runtime_url, Settings(statement_timeout_ms=300_000))
     await database.open()
     try:
-        clinic = await clinics.record_clinic(database, "Benchmark", "UTC")
-        token, text = await clinics.record_token(database, clinic.clinic_id, Role.CLINICIAN)
-        async with database.connection(clinic.clinic_id) as connection:
-            rows = await connection.fetch(_ADD_PATIENTS, clinic.clinic_id, PATIENTS)
-            patients = tuple(UUID(bytes=row["id"].bytes) for row in rows)
-            await connection.execute(_ADD_EPISODES, clinic.clinic_id, token.id, patients)
-            await connection.execute(_ADD_DOSES, clinic.clinic_id, token.id, patients, DOSES)
-            await connection.execute(_ADD_HISTORY, clinic.clinic_id, patients, PATIENTS, stored_before, Stage.now_us())
-            postmaster = parent_of(await connection.fetchval("SELECT pg_backend_pid()"))
+        yield database
     finally:
         await database.close()
-    await _settle(address)
-    return Stage(address, stored_before, clinic.clinic_id, token.id, text, patients, postmaster)
 
 
-async def _settle(address: PostgresAddress) -> None:
-    """What autovacuum does within minutes, done now; then off on the written tables, for it would fall on one case."""
+async def _as_owner(address: PostgresAddress, *statements: str) -> None:
     owner = await asyncpg.connect(address.owner_url)
     try:
-        await owner.execute("VACUUM (ANALYZE, SKIP_LOCKED)")
-        for table in _WRITTEN:
-            await owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        for statement in statements:
+            await owner.execute(statement)
     finally:
         await owner.close()
+
+
+# --- The machine ------------------------------------------------------------------------------------------------------
 
 
 _SETTINGS: Final = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "jit")

@@ -14,11 +14,9 @@ from uuid import UUID
 from rich.console import Console
 from rich.table import Table
 
-from app.db import Database
-from app.settings import Settings
 from benchmarks.checkins import Plan
 from benchmarks.processes import HOST, cpu_seconds, free_port, listening
-from benchmarks.stage import Stage, machine_facts
+from benchmarks.stage import Stage, machine_facts, opened
 
 SIZES: Final = (10, 100, 1_000)  # forms of one patient on one instrument
 READS: Final = 20  # of each size in a round, one after the other
@@ -60,14 +58,9 @@ def run(stage: Stage, _: Path, plan: Plan, console: Console) -> list[Round]:
 
 
 async def _add_forms(stage: Stage, patients: Mapping[int, UUID]) -> None:
-    database = Database(stage.address.runtime_url, Settings(statement_timeout_ms=60_000))
-    await database.open()
-    try:
-        async with database.connection(stage.clinic_id) as connection:
-            for size, patient in patients.items():
-                await connection.execute(_ADD_FORMS, stage.clinic_id, patient, size)
-    finally:
-        await database.close()
+    async with opened(stage.address) as database, database.connection(stage.clinic_id) as connection:
+        for size, patient in patients.items():
+            await connection.execute(_ADD_FORMS, stage.clinic_id, patient, size)
 
 
 def _round(stage: Stage, process: int, port: int, patients: Mapping[int, UUID]) -> Round:
