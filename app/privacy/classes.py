@@ -8,7 +8,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from app.privacy.cells import SMALLEST_CELL
@@ -109,54 +108,19 @@ def distinct_l(classes: Iterable[Class], sensitive: Sequence[Hashable]) -> int |
     return min((len(_known(members, sensitive)) or 1 for members in classes), default=None)
 
 
-def entropy_l(classes: Iterable[Class], sensitive: Sequence[Hashable]) -> float | None:
-    """How many equally frequent values the most one-sided class is worth: e to the power of its least entropy.
-
-    Units and range: at least 1, at most `distinct_l`.
-    Missing data: as in `distinct_l`.
-    Raises: nothing.
-    Source: Machanavajjhala 2007, ACM Trans Knowl Discov Data 1(1):3, entropy l-diversity.
-
-    >>> entropy_l([(0, 1, 2, 3)], ["a", "a", "b", "b"]), round(entropy_l([(0, 1, 2, 3)], ["a", "a", "a", "b"]), 2)
-    (2.0, 1.75)
-    """
-    return min((math.exp(_entropy(_known(members, sensitive))) for members in classes), default=None)
-
-
 def t_closeness(classes: Iterable[Class], sensitive: Sequence[Any], distance: Distance) -> float | None:
     """How far the class least like everybody is from everybody: the largest distance of the two distributions.
 
-    Units and range: 0 (every class is a small copy of the whole) to 1; `distance` is `ordered_distance` for totals and
-        `equal_distance` for categories.
+    Units and range: 0 (every class is a small copy of the whole) to 1; `distance` is `equal_distance` for categories.
     Missing data: as the distance has it; classes it cannot judge are left out. None when none is left.
     Raises: nothing.
     Source: Li 2007, IEEE 23rd Int Conf Data Eng, 106-115.
 
-    >>> t_closeness([(0, 1), (2, 3)], [3, 4, 4, 3], ordered_distance)
+    >>> t_closeness([(0, 1), (2, 3)], ["a", "b", "b", "a"], equal_distance)
     0.0
     """
     distances = (distance([sensitive[place] for place in members], sensitive) for members in classes)
     return max((found for found in distances if found is not None), default=None)
-
-
-def ordered_distance(some: Sequence[float | None], everybody: Sequence[float | None]) -> float | None:
-    """Earth mover's distance of values in order: how far the mass must move, in steps of the values that occur.
-
-    Units and range: 0 to 1, a step being 1 / (number of different values - 1); `some` are among `everybody`.
-    Missing data: unknown values are left out on both sides; None when one side has none left.
-    Raises: nothing.
-    Source: Li 2007, IEEE 23rd Int Conf Data Eng, 106-115: ordered distance of numerical attributes.
-
-    >>> round(ordered_distance([3, 4, 5], [3, 4, 5, 6, 7, 8, 9, 10, 11]), 3)
-    0.375
-    """
-    here = Counter(value for value in some if value is not None)
-    there = Counter(value for value in everybody if value is not None)
-    mass, whole = here.total(), there.total()
-    if not mass or not whole:
-        return None
-    carried = accumulate(here[value] * whole - there[value] * mass for value in sorted(there))
-    return sum(map(abs, carried)) / (mass * whole * max(len(there) - 1, 1))
 
 
 def equal_distance(some: Sequence[Hashable], everybody: Sequence[Hashable]) -> float | None:
@@ -180,8 +144,3 @@ def equal_distance(some: Sequence[Hashable], everybody: Sequence[Hashable]) -> f
 
 def _known(members: Class, sensitive: Sequence[Hashable]) -> Counter[Hashable]:
     return Counter(value for place in members if (value := sensitive[place]) is not None)
-
-
-def _entropy(counts: Counter[Hashable]) -> float:
-    whole = counts.total()
-    return -math.fsum(count / whole * math.log(count / whole) for count in counts.values())

@@ -1,4 +1,4 @@
-"""What becomes of dates: weeks since the first dose, one year for each person, bands of age.
+"""What becomes of dates: weeks since the first dose, ages, and bands of the time since a dose.
 
 No calendar date survives. A date shifted by a constant is still derived from the date, and the distances between a
 person's check-ins, to the day, point to that person; weeks from the first dose do so far less.
@@ -7,7 +7,6 @@ person's check-ins, to the day, point to that person; weeks from the first dose 
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from app.privacy.bands import band
 from app.scoring.timeline import elapsed
 
 WEEK: Final = timedelta(days=7)  # 7 times 24 hours of elapsed time
@@ -37,29 +36,6 @@ def week_index(start: datetime | None, at: datetime) -> int | None:
     return None if start is None else elapsed(start, at) // WEEK
 
 
-def index_year(start: datetime | None) -> int | None:
-    """The calendar year of the first dose, the only piece of calendar a person keeps. To be told once for each person.
-
-    A year beside every row would place the first dose between the last row of one year and the first of the next.
-
-    Units and range: a year, by the clock the start is told in. Missing data: None without a start.
-
-    Raises:
-        ValueError: the start has no offset.
-
-    Source: 45 CFR 164.514(b)(2)(i)(C): all elements of dates except year.
-
-    >>> from datetime import UTC
-    >>> index_year(datetime(2026, 3, 2, 9, tzinfo=UTC)), index_year(None)
-    (2026, None)
-    """
-    if start is None:
-        return None
-    if start.utcoffset() is None:
-        raise ValueError("a time without an offset has no year of its own")
-    return start.year
-
-
 def age_on(born_on: date | None, day: date) -> int | None:
     """Completed years of life on a day. Who is born on 29 February is a year older on 1 March of other years.
 
@@ -78,22 +54,6 @@ def age_on(born_on: date | None, day: date) -> int | None:
     if day < born_on:
         raise ValueError("nobody has an age before birth")
     return day.year - born_on.year - ((day.month, day.day) < (born_on.month, born_on.day))
-
-
-def age_band(born_on: date | None, day: date, width: int = 10) -> str | None:
-    """The band of ages someone belongs to on a day; everybody from 90 on is in one.
-
-    Units and range: `width` in years, a divisor of 90. Missing data: None when the date of birth is not known.
-
-    Raises:
-        ValueError: the day is before the birth, or the width does not divide 90.
-
-    Source: 45 CFR 164.514(b)(2)(i)(C): ages over 89 are aggregated.
-
-    >>> age_band(date(1990, 6, 15), date(2026, 6, 15)), age_band(date(1930, 1, 1), date(2026, 6, 15), 5)
-    ('30-39', '90+')
-    """
-    return band(age_on(born_on, day), width, OLDEST_TOLD)
 
 
 def since_dose_band(hours: float | None) -> str | None:

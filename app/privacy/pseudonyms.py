@@ -1,14 +1,13 @@
 """Random names for people, new in every release."""
 
 import secrets
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from typing import Final, TypeVar
 
 _BYTES: Final = 16  # 128 bits: two of a billion people meet with a chance under 1 in 10**20
 _FIRST: Final = "p"  # a letter, or a spreadsheet takes 32 digits, or 12e34, for a number and rounds it
 
 Person = TypeVar("Person", bound=Hashable)
-Row = TypeVar("Row")
 
 
 def draw_pseudonyms(
@@ -36,21 +35,3 @@ def draw_pseudonyms(
     if len(set(names.values())) < len(names):
         raise ValueError("two people were given one pseudonym: the source of randomness is broken")
     return names
-
-
-def under_pseudonyms(rows: Iterable[tuple[Person, Row]], names: Mapping[Person, str]) -> Sequence[tuple[str, Row]]:
-    """Rows with each person's pseudonym, ordered by it, so that the order tells nothing of the order in the database.
-
-    One person's rows keep the order they are given in: give them by what the release shows of them, such as the week.
-
-    Units and range: any rows. Missing data: none; every person has a pseudonym.
-
-    Raises:
-        KeyError: a row is of a person without a pseudonym.
-
-    Source: judgement: two releases of the same people share no order.
-
-    >>> under_pseudonyms([("ann", 3), ("bob", 1), ("ann", 4)], {"ann": "f0", "bob": "0a"})
-    [('0a', 1), ('f0', 3), ('f0', 4)]
-    """
-    return sorted(((names[person], row) for person, row in rows), key=lambda named: named[0])

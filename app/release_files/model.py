@@ -10,7 +10,6 @@ Format = Literal["csv", "ndjson", "parquet"]
 Value = str | int | float | bool | date | None
 Row = tuple[Value, ...]
 
-FORMATS: Final[tuple[Format, ...]] = ("csv", "ndjson", "parquet")
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # a name is a cell of a header, a key, a variable and a file's name
 
 

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from app.privacy.cells import SMALLEST_CELL
 from app.privacy.columns import Tier
+from app.release_files.model import Format
 from app.release_files.odds import odds
 from app.release_files.package import NOTICE
 from app.schemas.cohorts import Month
@@ -16,7 +17,6 @@ from app.schemas.fields import Answer, Body, Id, InstrumentId, ShortText, Timest
 from app.schemas.treatment_sessions import Route
 
 MOST_DAYS = 90
-ReleaseFormat = Literal["csv", "ndjson", "parquet"]
 ReleaseShape = Literal["long", "wide", "omop", "cdisc"]
 ReleaseStatus = Literal["requested", "approved", "rejected", "building", "ready", "failed", "revoked", "expired"]
 ColumnName = Annotated[
@@ -143,7 +143,7 @@ class ReleaseCreate(Body):
     columns: list[ColumnName] | None = Field(
         default=None, max_length=50, description="null: all that the tier gives unasked. The pseudonym is always there."
     )
-    formats: list[ReleaseFormat] = Field(default=["csv"], min_length=1, max_length=3)
+    formats: list[Format] = Field(default=["csv"], min_length=1, max_length=3)
     shapes: list[ReleaseShape] = Field(
         default=["long"],
         min_length=1,

@@ -1,10 +1,8 @@
 """Names that come from nowhere: new in each release, with no order to go by."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from app.privacy.pseudonyms import draw_pseudonyms, under_pseudonyms
+from app.privacy.pseudonyms import draw_pseudonyms
 
 PEOPLE = [f"mrn-{number:04}" for number in range(1_000)]
 
@@ -26,28 +24,12 @@ def test_names_are_nothing_but_the_randomness_that_was_given() -> None:
 
 
 def test_two_releases_share_no_order() -> None:
-    """A row's place in one release says nothing of its place in another: hardly any row stands where it stood."""
-    rows = [(person, number) for number, person in enumerate(PEOPLE)]
-    one = [row for _, row in under_pseudonyms(rows, draw_pseudonyms(PEOPLE))]
-    other = [row for _, row in under_pseudonyms(rows, draw_pseudonyms(PEOPLE))]
-    assert sorted(one) == sorted(other) == list(range(1_000))
+    """By name hardly any person stands in one release where they stand in another."""
+    one, other = (sorted(PEOPLE, key=draw_pseudonyms(PEOPLE).__getitem__) for _ in range(2))
     assert sum(first == second for first, second in zip(one, other, strict=True)) < 15  # expected: 1
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers())))
-@settings(max_examples=50, deadline=None)
-def test_no_row_is_lost_and_a_person_stays_together(rows: list[tuple[str, int]]) -> None:
-    """The rows of one person follow each other, in the order they were given."""
-    names = draw_pseudonyms("abcdef")
-    out = under_pseudonyms(rows, names)
-    assert [name for name, _ in out] == sorted(names[person] for person, _ in rows)
-    for person in "abcdef":
-        assert [row for name, row in out if name == names[person]] == [row for owner, row in rows if owner == person]
-
-
 def test_broken_randomness_makes_nobody_one_with_another() -> None:
-    """A source that repeats itself is refused, and a row of a stranger too."""
+    """A source that repeats itself is refused."""
     with pytest.raises(ValueError, match="broken"):
         draw_pseudonyms(["a", "b"], bytes)
-    with pytest.raises(KeyError):
-        under_pseudonyms([("c", 1)], {"a": "00"})

@@ -1,12 +1,13 @@
 """A small made-up release: three people, two instruments."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from app.release_files.dictionary import documents
 from app.release_files.exchange import cdisc_qs, cdisc_rows, omop_observation, omop_rows
-from app.release_files.model import FORMATS, FileFacts, Row, TableShape
+from app.release_files.model import FileFacts, Format, Row, TableShape
 from app.release_files.package import MANIFEST, datapackage, document, manifest
 from app.release_files.wide import scores_wide, wide_rows
 from app.release_files.writers import write_document, write_table
@@ -33,7 +34,7 @@ def release(tmp_path: Path) -> Path:
     """A directory with every file of the release."""
     files: list[FileFacts] = []
     for shape, rows in TABLES:
-        for format_ in FORMATS:
+        for format_ in get_args(Format):
             with (tmp_path / f"{shape.name}.{format_}").open("wb") as file:
                 files.append(write_table(format_, shape, [rows], file))
     explained = documents(SHAPES, INSTRUMENTS)

@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from app.release_files.cells import FORMULA_STARTS
-from app.release_files.model import FORMATS, Column, Format, ReleaseFileError, Row, TableShape
+from app.release_files.model import Column, Format, ReleaseFileError, Row, TableShape
 from app.release_files.writers import BATCH_ROWS, open_writer, write_table
 from tests.release_files.madeup import EVERY_KIND, EVERY_ROW, PERSONS, SCORES, persons_rows, scores_rows
 
@@ -41,7 +41,7 @@ def test_text_files_are_known_byte_for_byte(format_: Format) -> None:
     assert written(format_, EVERY_KIND, EVERY_ROW) == (DATA / f"madeup_kinds.{format_}").read_bytes()
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", get_args(Format))
 def test_a_file_depends_on_its_rows_alone(format_: Format) -> None:
     """Not on how many came at once, nor on the time; also over the borders of batches and row groups."""
     rows: list[Row] = [(f"{n:08x}", n % 50 - 2, "phq-9@1", n % 28, "valid") for n in range(70_001)]
@@ -60,7 +60,7 @@ def test_parquet_is_in_groups_of_a_known_size_and_named_version() -> None:
     assert metadata.format_version == "2.6"
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", get_args(Format))
 def test_an_empty_table_is_a_table(format_: Format) -> None:
     """With its header or schema, and no row."""
     file = io.BytesIO()
@@ -97,7 +97,7 @@ READERS: dict[Format, Callable[[bytes], list[str | None]]] = {
 }
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", get_args(Format))
 @given(st.lists(st.none() | TEXTS | RISKY, max_size=5))
 @settings(max_examples=150, deadline=None)
 def test_texts_come_back(format_: Format, texts: list[str | None]) -> None:
@@ -158,7 +158,7 @@ REFUSED: dict[str, tuple[TableShape, list[Row]]] = {
 }
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", get_args(Format))
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_rows_end_the_file(case: str, format_: Format) -> None:
     """Loudly, without a value in the message, and there is no closing a file that broke off."""
@@ -251,7 +251,7 @@ def batches(rows: int) -> Iterator[list[Row]]:
         yield [(f"{n // 10:032x}", n % 52, "phq-9@1", n % 28, "valid") for n in range(start, start + 5_000)]
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", get_args(Format))
 def test_memory_does_not_grow_with_rows(format_: Format) -> None:
     """Python's and Arrow's, at their highest, for ten times as many rows."""
 
