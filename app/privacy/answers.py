@@ -58,10 +58,10 @@ class ToldEffect:
     high: float
 
 
-def told_count(count: int, key: bytes, question: bytes, figure: str, threshold: int = SMALLEST_CELL) -> int | Hidden:
+def told_count(count: int, key: bytes, question: bytes, figure: str) -> int | Hidden:
     """A count with the noise of its question, or that it is too small: exactly, or as it would be printed.
 
-    Units and range: people, at least 0; what is told is at least the threshold. Zero is too small like others.
+    Units and range: people, at least 0; what is told is at least `SMALLEST_CELL`. Zero is too small like others.
     Missing data: none.
 
     Raises:
@@ -73,12 +73,10 @@ def told_count(count: int, key: bytes, question: bytes, figure: str, threshold: 
     (40, <Hidden.TOO_FEW: 'too_few'>)
     """
     noisy = noisy_count(count, key, question, figure)
-    return Hidden.TOO_FEW if min(count, noisy) < threshold else noisy
+    return Hidden.TOO_FEW if min(count, noisy) < SMALLEST_CELL else noisy
 
 
-def told_parts(
-    counts: Mapping[str, int], key: bytes, question: bytes, threshold: int = SMALLEST_CELL
-) -> dict[str, int | Hidden]:
+def told_parts(counts: Mapping[str, int], key: bytes, question: bytes) -> dict[str, int | Hidden]:
     """How many people of a cohort are in each of its parts, where the number of them all may be known.
 
     Small parts are hidden, and enough others with them that none follows from the total; why a part is hidden is the
@@ -96,9 +94,9 @@ def told_parts(
     >>> [(part, str(figure)) for part, figure in told.items()]
     [('improved', '61'), ('unchanged', 'too_few'), ('deteriorated', 'too_few')]
     """
-    shown = hide_small_counts(list(counts.values()), threshold).counts
+    shown = hide_small_counts(list(counts.values()))
     return {
-        part: Hidden.TOO_FEW if count is None else told_count(count, key, question, part, threshold)
+        part: Hidden.TOO_FEW if count is None else told_count(count, key, question, part)
         for part, count in zip(counts, shown, strict=True)
     }
 
@@ -110,7 +108,6 @@ def told_rate(
     question: bytes,
     figure: str,
     among: str,
-    threshold: int = SMALLEST_CELL,
 ) -> ToldRate | Hidden:
     """A share, where both who is in it and who is not are enough people to be told as counts.
 
@@ -132,22 +129,24 @@ def told_rate(
     """
     if not 0 <= numerator <= denominator:
         raise ValueError("a numerator is between 0 and its denominator")
-    part = told_count(numerator, key, question, figure, threshold)
-    whole = told_count(denominator, key, question, among, threshold)
-    if isinstance(part, Hidden) or isinstance(whole, Hidden) or min(denominator - numerator, whole - part) < threshold:
+    part = told_count(numerator, key, question, figure)
+    whole = told_count(denominator, key, question, among)
+    if (
+        isinstance(part, Hidden)
+        or isinstance(whole, Hidden)
+        or min(denominator - numerator, whole - part) < SMALLEST_CELL
+    ):
         return Hidden.TOO_FEW
     return ToldRate(part, whole, part / whole)
 
 
-def told_mean(
-    found: MeanChange, key: bytes, question: bytes, among: str, threshold: int = SMALLEST_CELL
-) -> ToldMean | Hidden:
+def told_mean(found: MeanChange, key: bytes, question: bytes, among: str) -> ToldMean | Hidden:
     """A mean with its spread and interval, each rounded, where enough people stand behind it and not nearly all alike.
 
     They bear no noise: as much as one person needs would drown the mean of thirty. What guards them is that cohorts
     near to each other are not both answered (`budget`). `among` names the people, as in `told_rate`.
 
-    Units and range: points, in steps of `MEAN_STEP`; people at least the threshold.
+    Units and range: points, in steps of `MEAN_STEP`; people at least `SMALLEST_CELL`.
     Missing data: people without a value are not in the mean, nor in its count.
 
     Raises:
@@ -162,7 +161,7 @@ def told_mean(
     >>> told_mean(mean_change([(20, 12), (18, 12)]), bytes(range(32)), b"{}", "week 4").value
     'too_few'
     """
-    n = told_count(found.n, key, question, among, threshold)
+    n = told_count(found.n, key, question, among)
     if isinstance(n, Hidden):
         return n
     if found.mean is None or found.low is None or found.high is None or not to_nearest(found.sd or 0, MEAN_STEP):
@@ -171,14 +170,12 @@ def told_mean(
     return ToldMean(n, mean, sd, low, high)
 
 
-def told_effect(
-    found: EffectSize, key: bytes, question: bytes, among: str, threshold: int = SMALLEST_CELL
-) -> ToldEffect | Hidden:
+def told_effect(found: EffectSize, key: bytes, question: bytes, among: str) -> ToldEffect | Hidden:
     """A change in standard deviations with its interval, each rounded, where enough people stand behind it.
 
     Without noise, as `told_mean`. `among` names the people, as there.
 
-    Units and range: standard deviations, in steps of `EFFECT_STEP`; people at least the threshold.
+    Units and range: standard deviations, in steps of `EFFECT_STEP`; people at least `SMALLEST_CELL`.
     Missing data: people without both totals are not in the effect, nor in its count.
 
     Raises:
@@ -191,7 +188,7 @@ def told_effect(
     >>> told_effect(found, bytes(range(32)), b"{}", "week 4")
     ToldEffect(n=37, g=-1.5, low=-2.05, high=-0.95)
     """
-    n = told_count(found.n[0], key, question, among, threshold)
+    n = told_count(found.n[0], key, question, among)
     if isinstance(n, Hidden):
         return n
     if found.g is None or found.low is None or found.high is None:
