@@ -43,7 +43,6 @@ def decide(
     smallest_difference: int,
     *,
     leaves_few: bool = False,
-    smallest_cohort: int = SMALLEST_CELL,
     questions: int = QUESTIONS,
 ) -> Refusal | None:
     """Whether a question about a cohort may be answered: None for yes, else why not.
@@ -58,7 +57,7 @@ def decide(
     Missing data: none; an earlier cohort whose members are no longer known has to be given with difference 0.
 
     Raises:
-        ValueError: a number is negative, or one of the least numbers below 2.
+        ValueError: a number is negative, or the smallest difference below 2.
 
     Source: judgement; that refusals must not depend on what they hide: Kenthapadi 2005, Proc 24th ACM PODS, 118-127.
 
@@ -69,11 +68,11 @@ def decide(
     >>> decide(b"oral", 40, [Answered(b"all", 80)], asked=50, smallest_difference=14).value
     'budget_spent'
     """
-    if min(people, asked, questions) < 0 or min(smallest_difference, smallest_cohort) < 2:
-        raise ValueError("numbers of people and questions are not negative, and least numbers hide somebody")
+    if min(people, asked, questions) < 0 or smallest_difference < 2:
+        raise ValueError("numbers of people and questions are not negative, and a least difference hides somebody")
     if asked >= questions:
         return Refusal.BUDGET_SPENT
-    if people < smallest_cohort or leaves_few:
+    if people < SMALLEST_CELL or leaves_few:
         return Refusal.TOO_FEW_PEOPLE
     others = [earlier for earlier in answered if earlier.cohort != cohort]
     if any(earlier.difference < smallest_difference for earlier in others):
@@ -81,7 +80,7 @@ def decide(
     return None
 
 
-def leaves_few_over(kinds: Mapping[Cohorts, int], threshold: int = SMALLEST_CELL) -> bool:
+def leaves_few_over(kinds: Mapping[Cohorts, int]) -> bool:
     """Whether adding and subtracting answers, with the last cohort among them, leaves a few people over.
 
     All less those by vein less those by mouth is an answer about whoever else there is, though each of the three is far
@@ -103,19 +102,19 @@ def leaves_few_over(kinds: Mapping[Cohorts, int], threshold: int = SMALLEST_CELL
     """
     if len({len(kind) for kind in kinds}) > 1:
         raise ValueError("every kind is in or out of each cohort")
-    before = _few_over(((kind[:-1], count) for kind, count in kinds.items()), threshold)
-    return _few_over(kinds.items(), threshold) > before
+    before = _few_over((kind[:-1], count) for kind, count in kinds.items())
+    return _few_over(kinds.items()) > before
 
 
-def _few_over(kinds: Iterable[tuple[Cohorts, int]], threshold: int) -> int:
+def _few_over(kinds: Iterable[tuple[Cohorts, int]]) -> int:
     """By how much the small kinds raise the rank."""
     sizes: Counter[Cohorts] = Counter()
     for kind, count in kinds:
         sizes[kind] += count
-    rows = sorted(sizes, key=lambda kind: sizes[kind] < threshold)  # large ones first
+    rows = sorted(sizes, key=lambda kind: sizes[kind] < SMALLEST_CELL)  # large ones first
     raised, basis = 0, dict[int, list[int]]()
     for kind in rows:
-        raised += _adds_to(basis, [int(is_in) for is_in in kind]) and sizes[kind] < threshold
+        raised += _adds_to(basis, [int(is_in) for is_in in kind]) and sizes[kind] < SMALLEST_CELL
     return raised
 
 
@@ -135,23 +134,21 @@ def _adds_to(basis: dict[int, list[int]], row: list[int]) -> bool:
     return False
 
 
-def needed_difference(key: bytes, cohort: bytes, threshold: int = SMALLEST_CELL) -> int:
-    """By how many people a cohort has to differ from every answered one: the threshold and up to as much again.
+def needed_difference(key: bytes, cohort: bytes) -> int:
+    """By how many people a cohort has to differ from every answered one: the smallest cell and up to as much again.
 
     Were it always the same, a cohort could be put together that one known person alone pushes over it, and whether it
     is answered would tell about that person. Drawn for each cohort under the key, that happens to one pair in
-    `threshold`, and nobody without the key knows to which.
+    `SMALLEST_CELL`, and nobody without the key knows to which.
 
-    Units and range: people, from `threshold` to 2 * threshold - 1. Missing data: none.
+    Units and range: people, from `SMALLEST_CELL` to twice as many less one. Missing data: none.
 
     Raises:
-        ValueError: the threshold is below 2, or the key too short.
+        ValueError: the key is too short.
 
     Source: judgement.
 
     >>> 11 <= needed_difference(bytes(range(32)), b"all") <= 21
     True
     """
-    if threshold < 2:
-        raise ValueError("a threshold below 2 hides nobody")
-    return threshold + int(keyed_uniform(key, b"needed difference", cohort) * threshold)
+    return SMALLEST_CELL + int(keyed_uniform(key, b"needed difference", cohort) * SMALLEST_CELL)

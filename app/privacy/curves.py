@@ -25,19 +25,15 @@ class ToldPoint:
     high: float
 
 
-def told_points(
-    curve: SurvivalCurve, threshold: int = SMALLEST_CELL, every: float = EVERY_DAYS
-) -> tuple[ToldPoint, ...]:
+def told_points(curve: SurvivalCurve) -> tuple[ToldPoint, ...]:
     """The points of a curve that may be told, in order of time. The curve begins at 1 on day 0.
 
-    A point stands at the first multiple of `every` by which at least `threshold` more have had the event, as long as
-    at least `threshold` remain at risk after it.
+    A point stands at the first multiple of `EVERY_DAYS` by which at least `SMALLEST_CELL` more have had the event, as
+    long as at least so many remain at risk after it.
 
-    Units and range: days; shares 0 to 1; at least the threshold at risk.
+    Units and range: days; shares 0 to 1; at least `SMALLEST_CELL` at risk.
     Missing data: censored persons leave the risk set, as in the curve; a curve with fewer events has no point.
-
-    Raises:
-        ValueError: the threshold is below 2, or `every` is not above 0.
+    Raises: nothing.
 
     Source: judgement, from the CMS cell size suppression policy (1 to 10, not derivable either).
 
@@ -46,17 +42,16 @@ def told_points(
     >>> [(point.day, point.at_risk, round(point.survival, 2)) for point in told_points(curve)]
     [(14.0, 26, 0.65)]
     """
-    if threshold < 2 or not every > 0:
-        raise ValueError("a threshold below 2 hides nobody, and days are apart")
     told: list[ToldPoint] = []
     events = 0
     for step, following in zip(curve.steps, (*curve.steps[1:], None), strict=False):
         events += step.events
-        day = math.ceil(step.time / every) * every
+        day = math.ceil(step.time / EVERY_DAYS) * EVERY_DAYS
         left = step.at_risk - step.events - step.censored
         if following is not None and following.time <= day:
             continue
-        if events >= threshold and left >= threshold and step.low_log_log is not None and step.high_log_log is not None:
+        enough = min(events, left) >= SMALLEST_CELL
+        if enough and step.low_log_log is not None and step.high_log_log is not None:
             told.append(ToldPoint(day, left, step.survival, step.low_log_log, step.high_log_log))
             events = 0
     return tuple(told)

@@ -66,18 +66,18 @@ def keyed_uniform(key: bytes, *parts: bytes) -> float:
     return (drawn + 0.5) / (1 << _BITS)
 
 
-def noisy_count(count: int, key: bytes, question: bytes, figure: str, sd: float = STANDARD_DEVIATION) -> int:
+def noisy_count(count: int, key: bytes, question: bytes, figure: str) -> int:
     """A count with Gaussian noise, whole and never negative.
 
-    Cutting off at 0 raises the mean of small counts: with the default spread by 1.2 people at 0, by less than 0.001
+    Cutting off at 0 raises the mean of small counts: by 1.2 people at 0, by less than 0.001
     from 11 on. `answers` prints none below 11.
 
-    Units and range: people; `sd` above 0, in people. `question` is what `canonical` gives, `figure` the name of the
+    Units and range: people. `question` is what `canonical` gives, `figure` the name of the
         count within the answer.
     Missing data: none.
 
     Raises:
-        ValueError: the count is negative, the spread not above 0, or the key too short.
+        ValueError: the count is negative, or the key too short.
 
     Source: noise of standard deviation 3 fixed for each question, judgement after i2b2 (Murphy 2011, J Am Med Inform
         Assoc 18 Suppl 1:i103-108).
@@ -86,9 +86,9 @@ def noisy_count(count: int, key: bytes, question: bytes, figure: str, sd: float 
     >>> [noisy_count(40, key, question, "responders") for _ in range(3)]
     [43, 43, 43]
     """
-    if count < 0 or not sd > 0:
-        raise ValueError("a count is not negative, and noise has a spread")
-    noise = NormalDist(0, sd).inv_cdf(keyed_uniform(key, question, figure.encode()))
+    if count < 0:
+        raise ValueError("a count is not negative")
+    noise = NormalDist(0, STANDARD_DEVIATION).inv_cdf(keyed_uniform(key, question, figure.encode()))
     return max(0, count + round(noise))
 
 
