@@ -47,6 +47,22 @@ FAILURES: Final[Mapping[ReleaseFailure, str]] = {
     "worker's log: report the defect.",
 }
 
+
+class ReleaseEnd(StrEnum):
+    """Why a release is there no more."""
+
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    CONSENT = "consent"
+
+
+ENDED: Final[Mapping[ReleaseEnd, str]] = {
+    ReleaseEnd.EXPIRED: "This release has expired, and its files are destroyed. Ask for a new one.",
+    ReleaseEnd.REVOKED: "This release was revoked, and its files are destroyed. Ask for a new one if still needed.",
+    ReleaseEnd.CONSENT: "Somebody in this release has withdrawn consent or was erased since. Ask for a new one without "
+    "them.",
+}
+
 _ID = "019a9c40-0000-7000-8000-000000000001"
 _ASKED: dict[str, Any] = {
     "purpose": "Durability of response after the first course, protocol 2026-07",
@@ -267,9 +283,7 @@ class ReleaseAnswer(Answer):
     expires_at: Timestamp | None
     progress: ReleaseProgress
     ready_at: Timestamp | None
-    failure: ReleaseFailure | None = Field(
-        description=" ".join(f"`{failure}`: {FAILURES[failure]}" for failure in ReleaseFailure)
-    )
+    failure: ReleaseFailure | None = Field(description=" ".join(f"`{why}`: {FAILURES[why]}" for why in ReleaseFailure))
     ended_at: Timestamp | None
-    ended_because: str | None = Field(description="`expired`, `revoked`, or `consent`: somebody in it has withdrawn.")
+    ended_because: ReleaseEnd | None = Field(description=" ".join(f"`{why}`: {ENDED[why]}" for why in ReleaseEnd))
     manifest: Manifest | None = Field(description="null until it is ready")

@@ -17,7 +17,7 @@ from app.ids import new_id
 from app.paging import PageRequest
 from app.privacy.columns import NotAllowedError, Tier, columns_of
 from app.schemas.consents import Purpose
-from app.schemas.releases import ReleaseCreate, ReleaseDecision
+from app.schemas.releases import ENDED, ReleaseCreate, ReleaseDecision, ReleaseEnd
 from app.services.consents import ConsentInForce, consents_in_force, told_of
 from app.services.pages import newest_first
 from app.services.release_package import shape_faults
@@ -30,11 +30,6 @@ WORKER_PRINCIPAL: Final = UUID(
     "00000000-0000-8000-8000-000000000003"
 )  # whom the trail names for what time brings about
 _OPEN: Final = ("requested", "approved", "building", "ready")
-_ENDED: Final = {
-    "expired": "This release has expired, and its files are destroyed. Ask for a new one.",
-    "revoked": "This release was revoked, and its files are destroyed. Ask for a new one if it is still needed.",
-    "consent": "Somebody in this release has withdrawn consent or was erased since. Ask for a new one without them.",
-}
 _PERSONS: Final = "SELECT patient_id FROM release_person WHERE clinic_id = $1 AND release_id = $2"
 _FORGET: Final = "SELECT forget_release($1)"
 
@@ -97,7 +92,7 @@ async def revoke_release(session: AsyncSession, actor: Actor, id_: UUID, key: st
     if row.status not in _OPEN:
         raise ConflictError(f"This release is {row.status}: there is nothing to revoke.")
     now = datetime.now(UTC)
-    row.status, row.ended_at, row.ended_because = "revoked", now, "revoked"
+    row.status, row.ended_at, row.ended_because = "revoked", now, ReleaseEnd.REVOKED
     _record(session, actor, "release.revoke", row, now)
     return row, False
 
@@ -115,7 +110,7 @@ def _faults(content: ReleaseCreate) -> Iterator[Fault]:
     yield from _column_faults(content)
     first, last = content.cohort.first_dose_from, content.cohort.first_dose_to
     if first is not None and last is not None and first > last:
-        yield Fault("/cohort/first_dose_to", "before_first", "The last month is before the first.")
+        yield Fault("/cohort/first_dose_to", "ends_before_it_begins", "The last month lies before the first.")
 
 
 def _column_faults(content: ReleaseCreate) -> Iterator[Fault]:
@@ -152,9 +147,9 @@ async def find_releases(session: AsyncSession, actor: Actor, page: PageRequest) 
 def refuse_ended(row: Release, now: datetime) -> None:
     """Raises GoneError. Time ends a release, whether the worker has come by or not."""
     if row.ended_because is not None:
-        raise GoneError(_ENDED[row.ended_because])
+        raise GoneError(ENDED[ReleaseEnd(row.ended_because)])
     if row.expires_at is not None and row.expires_at <= now:
-        raise GoneError(_ENDED["expired"])
+        raise GoneError(ENDED[ReleaseEnd.EXPIRED])
 
 
 async def refuse_without_consent(database: Database, row: Release) -> None:
@@ -163,7 +158,7 @@ async def refuse_without_consent(database: Database, row: Release) -> None:
         now = datetime.now(UTC)
         consents = await consents_in_force(connection, database.keys, row.clinic_id, Purpose.RESEARCH, now)
         if not await is_consented(connection, row, consents):
-            raise GoneError(_ENDED["consent"])
+            raise GoneError(ENDED[ReleaseEnd.CONSENT])
 
 
 # --- Consent, and the end ---------------------------------------------------------------------------------------------
@@ -208,14 +203,14 @@ async def _consents_for(
 
 
 async def _end_if_due(session: AsyncSession, row: Release, consents: Sequence[ConsentInForce], now: datetime) -> bool:
-    why = None
+    why: ReleaseEnd | None = None
     if row.expires_at is not None and row.expires_at <= now:
-        why = "expired"
+        why = ReleaseEnd.EXPIRED
     elif row.status == "ready":
-        why = None if await is_consented(await driver_connection(session), row, consents) else "consent"
+        why = None if await is_consented(await driver_connection(session), row, consents) else ReleaseEnd.CONSENT
     if why is None:
         return False
-    row.status = "expired" if why == "expired" and row.status == "ready" else "revoked"
+    row.status = "expired" if why is ReleaseEnd.EXPIRED and row.status == "ready" else "revoked"
     row.ended_at, row.ended_because = now, why
     _record(session, worker_of(row.clinic_id), "release.end", row, now)
     return True
