@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import combinations, count
-from typing import Any, Final
+from itertools import chain, combinations, count, pairwise
+from typing import Any, Final, Protocol
 
 from app.privacy.classes import group_sizes
 
@@ -20,6 +20,14 @@ CheckIn = tuple[Any, ...]  # which form and when, as far as it is told, such as 
 _ROWS_KNOWN: Final = 16_384  # different rows whose check-in is kept
 _CROWDS_BYTES: Final = 2**20  # of memory for sets of people at once
 _SOON: Final = 16  # pairs
+
+
+class People(Protocol):
+    """The check-ins of each person, to be gone through more than once."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Collection[Hashable]]: ...
 
 
 class Courses:
@@ -32,33 +40,53 @@ class Courses:
 
     >>> courses = Courses(lambda row: row)
     >>> courses.add([[("phq-9@1", 0, 19), ("phq-9@1", 4, None)], []])
-    >>> [len(moments) for moments in courses.moments()], [len(totals) for totals in courses.totals()]
-    ([2, 0], [1, 0])
+    >>> [list(moments) for moments in courses.moments()], [len(totals) for totals in courses.totals()]
+    ([[0, 1], []], [1, 0])
     """
 
     def __init__(self, check_in_of: Callable[[Row], CheckIn]) -> None:
         numbers: defaultdict[CheckIn, int] = defaultdict(count().__next__)
         self._numbers = numbers
         self._number = lru_cache(maxsize=_ROWS_KNOWN)(lambda row: numbers[check_in_of(row)])
-        self._people: list[array[int]] = []
+        self._check_ins = array("I")  # one person's after the other's
+        self._ends = array("Q")  # where each person's end
 
     def add(self, people: Iterable[Iterable[Row]]) -> None:
         """The next people, each with all their rows."""
-        self._people.extend(array("I", map(self._number, rows)) for rows in people)
+        for rows in people:
+            self._check_ins.extend(map(self._number, rows))
+            self._ends.append(len(self._check_ins))
 
     def moments(self) -> Iterator[Iterable[int]]:
         """Those of one person after the other, as numbers."""
         moments: defaultdict[CheckIn, int] = defaultdict(count().__next__)
         moment_of = array("I", (moments[check_in[:-1]] for check_in in self._numbers))
-        return ([moment_of[number] for number in mine] for mine in self._people)
+        return (map(moment_of.__getitem__, mine) for mine in _Parts(self._check_ins, self._ends))
 
-    def totals(self) -> list[Collection[int]]:
+    def totals(self) -> People:
         """Of each person, as numbers that stand for moment and total."""
+        every = _Parts(self._check_ins, self._ends)
         without = {number for check_in, number in self._numbers.items() if check_in[-1] is None}
-        return [
-            mine if without.isdisjoint(mine) else array("I", (number for number in mine if number not in without))
-            for mine in self._people
-        ]
+        if not without:
+            return every
+        kept, ends = array("I"), array("Q")
+        for mine in every:
+            kept.extend(number for number in mine if number not in without)
+            ends.append(len(kept))
+        return _Parts(kept, ends)
+
+
+class _Parts:
+    """An array in parts, each made when it is looked at."""
+
+    def __init__(self, whole: "array[int]", ends: "array[int]") -> None:
+        self._whole, self._ends = whole, ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __iter__(self) -> Iterator["array[int]"]:
+        return (self._whole[begin:end] for begin, end in pairwise(chain([0], self._ends)))
 
 
 def pattern_sizes(courses: Iterable[Iterable[int]]) -> list[int]:
@@ -83,7 +111,7 @@ def _digest(moments: Iterable[int]) -> bytes:
     return blake2b(array("q", sorted(moments)).tobytes(), digest_size=16).digest()
 
 
-def two_totals_sizes(courses: Sequence[Collection[Hashable]]) -> list[int]:
+def two_totals_sizes(courses: People) -> list[int]:
     """For each person, how many share the two check-ins of theirs that point to fewest, themselves included.
 
     The attacker knows two totals of a friend exactly, each with its moment, and of all pairs it is the two worst to be
@@ -107,7 +135,7 @@ def two_totals_sizes(courses: Sequence[Collection[Hashable]]) -> list[int]:
 class _Crowds:
     """Who has which check-in, by their places among the people."""
 
-    def __init__(self, courses: Sequence[Collection[Hashable]]) -> None:
+    def __init__(self, courses: People) -> None:
         self._people: defaultdict[Hashable, array[int]] = defaultdict(lambda: array("I"))
         twice: defaultdict[Hashable, array[int]] = defaultdict(lambda: array("I"))
         for place, course in enumerate(courses):
