@@ -71,7 +71,7 @@ def create_releases_of() -> None:
                         coalesce(array_agg(event.actor_id ORDER BY event.at, event.id), '{{}}') AS callers
                     FROM public.audit_event event
                     WHERE event.clinic_id = own_clinic AND event.resource_id = made.id AND event.{DOWNLOADED}
-                        AND event.outcome = 'done' AND event.rows > 0
+                        AND event.rows > 0  -- neither a document nor a refusal
                 ) got
                 WHERE inside.clinic_id = own_clinic AND inside.patient_id = person;
             PERFORM set_config('app.patient_id', bound, true);

@@ -9,11 +9,12 @@ from uuid import UUID
 import pytest
 from fastapi import FastAPI
 
+from app.audit import Outcome, record_read, record_refusal
 from app.auth import Role
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.schemas.everything import ReleaseOfPerson
-from app.services.releases import end_releases
+from app.services.releases import end_releases, worker_of
 from app.tables import Clinic
 from tests.api.test_everything import read
 from tests.api.test_releases import ASKED, approve, ask, built, download, end_of_time, rows_of, send, withdraw
@@ -23,6 +24,7 @@ from tests.conftest import Api, client
 pytestmark = pytest.mark.anyio
 
 PEOPLE = 12
+DOWNLOADS = {"release_file.read", "release.export"}
 
 
 @pytest.fixture
@@ -101,18 +103,24 @@ async def test_neither_the_name_there_nor_anything_of_the_others_is_told(
 async def test_downloads_of_rows_are_told_with_who_asked_for_them(
     researcher: Api, admin: Api, database: Database, mine: Api, people: list[str]
 ) -> None:
-    """A document has no rows of anybody, and what was refused told nobody anything."""
+    """Over the API and on the command line. A document has no rows of anybody; what was refused told nothing."""
     release = await built(researcher, admin, database)
-    for name in ("scores.csv", "README.md", "no-such.csv"):
-        await download(researcher, release, name)
-    assert (await download(admin, release, "persons.csv")).status_code == 200
+    for api, name in ((researcher, "scores.csv"), (researcher, "datapackage.json"), (admin, "persons.csv")):
+        assert (await download(api, release, name)).status_code == 200
+    assert (await download(researcher, release, "no-such.csv")).status_code == 404
+    operator = worker_of(admin.clinic_id)
+    async with database.session(operator) as session:
+        await record_read(session, operator, "release.export", of=None, resource_id=UUID(release["id"]), rows=PEOPLE)
     await send(admin, "POST", f"/v1/releases/{release['id']}/revocation")
     assert (await download(researcher, release, "scores.csv")).status_code == 410
+    async with database.connection(operator) as connection:
+        await record_refusal(connection, operator, "release.export", Outcome.REFUSED, UUID(release["id"]))
     (told,) = await releases_of(mine, people[0])
-    events = (await send(admin, "GET", "/v1/audit-events?action=release_file.read"))["data"]
-    expected = [{"at": one["at"], "actor_id": one["actor_id"]} for one in reversed(events) if one["rows"]]
-    assert told["downloads"] == expected
-    assert len({one["actor_id"] for one in expected}) == len(expected) == 2
+    events = (await send(admin, "GET", "/v1/audit-events"))["data"]
+    of_rows = [one for one in reversed(events) if one["action"] in DOWNLOADS and one["rows"]]
+    assert [one["action"] for one in of_rows] == ["release_file.read", "release_file.read", "release.export"]
+    assert told["downloads"] == [{"at": one["at"], "actor_id": one["actor_id"]} for one in of_rows]
+    assert len({one["actor_id"] for one in told["downloads"]}) == 3
 
 
 async def test_what_never_became_ready_told_nobody_anything(
