@@ -149,6 +149,7 @@ async def test_ten_thousand_others_are_not_read(fresh: Estate, database: Databas
     """The own row of the map and the three downloads, out of ten thousand and more of each; planned once and anew."""
     people, things = 10_000, fresh.things
     async with database.connection(fresh.clinic_id) as connection:
+        await connection.execute("SET LOCAL statement_timeout = '120s'")  # while other tests load the machine
         for statement in FILL:
             await connection.execute(statement, fresh.clinic_id, people, UUID(things["past_release"]))
     owner = await asyncpg.connect(address.owner_url)
