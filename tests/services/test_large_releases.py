@@ -17,12 +17,15 @@ import pytest
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.privacy.dates import since_dose_band, week_index
+from app.release_files import writers
+from app.release_files.rows import MOST_KNOWN
 from app.schemas.releases import ReleaseCreate
 from app.scoring import get_instrument, score
 from app.scoring.episode import episode_at, place, stretch
 from app.scoring.model import Point, Validity
 from app.scoring.standing import standing
 from app.scoring.treatment import usual_baseline
+from app.services import release_rows
 from app.services.histories import History, find_histories
 from app.services.patient_records import whole
 from app.services.release_builds import build_next
@@ -169,6 +172,23 @@ async def test_every_cell_is_what_the_core_says_of_the_form(
     assert len({row["mode"] for row in scores}) == 2
     assert made.manifest["persons_out"] == PEOPLE
     assert [row["patient"] for row in scores] == sorted(row["patient"] for row in scores)
+
+
+async def test_files_do_not_hang_on_how_much_is_in_memory(
+    database: Database, cohort: Cohort, known_at: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on how many people are read at once, nor on how much is remembered of the rows before."""
+    names = {id_: uuid4().hex for id_ in cohort.patients}
+    facts = []
+    for at_once, known in ((release_rows.AT_ONCE, MOST_KNOWN), (7, 5)):
+        monkeypatch.setattr(release_rows, "AT_ONCE", at_once)
+        for module in (release_rows, writers):
+            monkeypatch.setattr(module, "MOST_KNOWN", known)
+        async with AsyncExitStack() as stack:
+            made = await built(database, cohort, known_at, stack, names)
+        facts.append(made.manifest)
+    assert facts[0] == facts[1]
+    assert {one["name"] for one in facts[0]["files"]} >= {"persons.csv", "scores.csv", "sessions.csv"}
 
 
 async def test_two_workers_build_two_releases_at_once(address: PostgresAddress, cohort: Cohort) -> None:
