@@ -1,7 +1,6 @@
 """`tidemark worker`: the trail, the erasure ledger, reminders, missed check-ins, webhooks, and no answer to anybody."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from app.cli_database import database_addresses, database_told_plainly, settings
 from app.db import Database
 from app.delivery import Worker
 from app.erasure_file import LedgerKeeper
+from app.garbage import collect_seldom
 from app.issuer_client import IssuerClient
 from app.logs import guard_process
 from app.metrics import PLACE_VARIABLE
@@ -80,13 +80,6 @@ def work(
 def _give_way() -> None:
     if sys.platform != "win32":  # which has no such thing
         os.nice(NICENESS)
-
-
-def collect_seldom() -> None:
-    """A release makes millions of small values and no rings of them: looking for rings was a sixth of its time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def _stop_on_signals() -> asyncio.Event:

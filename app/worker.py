@@ -9,6 +9,7 @@ from multiprocessing.connection import wait
 from fastapi import FastAPI
 
 from app import logs, main
+from app.garbage import collect_seldom
 from app.settings import Settings
 
 
@@ -16,7 +17,9 @@ def application() -> FastAPI:
     logs.set_up(Settings())
     logs.guard_process()
     _end_with_launcher()
-    return main.from_environment()
+    app = main.from_environment()
+    collect_seldom()
+    return app
 
 
 def _end_with_launcher() -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from app.cli_worker import NICENESS, collect_seldom
+from app.cli_worker import NICENESS
 from app.db import Database
+from app.garbage import collect_seldom
 from app.privacy.pseudonyms import draw_pseudonyms
 from app.schemas.releases import ReleaseCreate
 from app.services.release_builds import build_next

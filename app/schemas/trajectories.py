@@ -1,5 +1,6 @@
 """One patient's course on one instrument, as clients see it. Field by field what the core found."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -23,6 +24,9 @@ BaselineChoice = Annotated[
 ]
 
 
+IdText = Annotated[str, Field(json_schema_extra={"format": "uuid"})]  # an id of ours, already written out
+
+
 class BaselineAnswer(Answer):
     """What change is measured from, and the rule that chose it."""
 
@@ -40,15 +44,19 @@ class FormAnswer(Answer):
     total: Total | None
 
 
-class PointAnswer(FormAnswer):
+@dataclass(slots=True)  # points are many and come from typed values: checking and freezing each would only cost
+class PointAnswer:
+    assessment_id: IdText
+    taken_at: datetime
+    total: Total | None
     validity: Validity
     severity: SeverityAnswer | None
-    sem: float | None = Field(description="Standard error of measurement, points; null where none is known.")
-    dose_number: int | None = Field(description="of the nearest preceding dose, from 1")
+    sem: Annotated[float | None, Field(description="Standard error of measurement, points; null where none is known.")]
+    dose_number: Annotated[int | None, Field(description="of the nearest preceding dose, from 1")]
     hours_since_dose: float | None
-    recall_after_dose: float | None = Field(description="Share of the recall window after that dose, 0 to 1.")
-    change: Total | None = Field(description="Points since baseline; negative is lower than at baseline.")
-    percent_change: float | None = Field(description="null where the baseline is 0")
+    recall_after_dose: Annotated[float | None, Field(description="Share of the recall window after that dose, 0 to 1.")]
+    change: Annotated[Total | None, Field(description="Points since baseline; negative is lower than at baseline.")]
+    percent_change: Annotated[float | None, Field(description="null where the baseline is 0")]
 
 
 class VerdictAnswer(Answer):

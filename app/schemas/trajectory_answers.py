@@ -81,8 +81,8 @@ def _form(point: Point | None) -> FormAnswer | None:
 
 def _point(entry: TrajectoryPoint, sem: float | None) -> PointAnswer:
     point, context = entry.point, entry.context
-    return PointAnswer.model_construct(  # points are many and come from typed values: checking them again only costs
-        assessment_id=UUID(point.id),
+    return PointAnswer(
+        assessment_id=point.id,
         taken_at=point.at,
         total=point.total,
         validity=point.validity,

@@ -1,5 +1,6 @@
 """What a course is expected to have, by its schedule or without one, and how much of it came."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -90,10 +91,10 @@ def course_completeness(
     found = []
     for stage in stages:
         begin, end = _span(stage, first)
-        mine = [at for at in waiting if begin <= at <= end]
-        waiting = [at for at in waiting if not begin <= at <= end]
+        mine = slice(bisect_left(waiting, begin), bisect_right(waiting, end))
         expected = [first + after for after in stage.after]
-        found.append(StageCompleteness(stage.code, completeness(expected, stage.window, mine, as_of=as_of)))
+        found.append(StageCompleteness(stage.code, completeness(expected, stage.window, waiting[mine], as_of=as_of)))
+        del waiting[mine]
     return CourseCompleteness("default_time_points@1", _sum(found, len(waiting)), tuple(found))
 
 

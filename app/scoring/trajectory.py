@@ -115,7 +115,7 @@ def trajectory(
         latest=None if chosen is None else _latest(instrument, since, chosen, extra_thresholds),
         error=measurement_error(instrument),
         trend=trend(since),
-        sudden_changes=_sudden_changes(instrument, points),
+        sudden_changes=_sudden_changes(instrument, ordered),
         sessions=session_effects(ordered, doses, instrument),
         worse_after_dose=worse_after_dose(forms, doses, instrument),
         durability=durability(ordered, baseline, doses, instrument),

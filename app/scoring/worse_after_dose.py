@@ -1,10 +1,11 @@
 """Forms that are worse soon after a dose. A signal for a person to look at; it does not say that the dose did it."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cache, partial
 from typing import Final
 
 from app.scoring.change import change
@@ -101,13 +102,14 @@ def worse_after_dose(
     times = [instant(form.point.at) for form in ordered]
     line = dose_line(doses)
     rule = default_threshold(instrument, RELIABLE_CHANGE)
+    is_worse = cache(partial(_is_worse, instrument, rule))  # of two totals, which are few
     signals = []
     neighbours = zip(line.doses, line.starts, (*line.starts[1:], None), strict=False)  # the last may run one longer
     for dose, start, following in neighbours:
         until = start + within_days * DAY
         first, end = bisect_right(times, start), bisect_right(times, min(until, following or until))
         known = _known(ordered[:first], instrument.critical_items)
-        signals += [_signal(form, dose, known, instrument, rule) for form in ordered[first:end]]
+        signals += [_signal(form, dose, known, instrument, rule, is_worse) for form in ordered[first:end]]
     return tuple(signal for signal in signals if signal is not None)
 
 
@@ -122,13 +124,22 @@ def _known(forms: Sequence[FormPoint], critical_items: Sequence[CriticalItem]) -
     return _Known(next((form.point for form in earlier if form.point.total is not None), None), values)
 
 
+def _is_worse(instrument: Instrument, rule: Threshold | None, before: float | None, after: float | None) -> bool:
+    return rule is not None and verdict_of(instrument, rule, before, after).direction == "worsened"
+
+
 def _signal(
-    form: FormPoint, dose: NumberedDose, known: _Known, instrument: Instrument, rule: Threshold | None
+    form: FormPoint,
+    dose: NumberedDose,
+    known: _Known,
+    instrument: Instrument,
+    rule: Threshold | None,
+    is_worse: Callable[[float | None, float | None], bool],
 ) -> WorseAfterDose | None:
     before = known.point.total if known.point else None
     items = tuple(_worse_items(form, known, instrument.critical_items))
     reasons = [item.reason for item in items]
-    if rule is not None and verdict_of(instrument, rule, before, form.point.total).direction == "worsened":
+    if is_worse(before, form.point.total):
         reasons.insert(0, WorseReason.RELIABLE_WORSENING)
     if not reasons:
         return None

@@ -1,9 +1,10 @@
 """A patient's course: SQL gives the series and the treatment, the pure core says what they amount to."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, Literal
 from uuid import UUID
 
@@ -27,17 +28,20 @@ from app.services.scored_assessments import known_instrument
 from app.services.thresholds import find_thresholds
 
 # Read from the history index alone. Corrections are rare and stand in an index of their own, so that a form without any
-# costs no look-up of a later version.
+# costs no look-up of a later version. Told by column, in one row: a thousand rows would cost more to send and to read.
 _SERIES: Final = """
-SELECT form.id, form.taken_at, form.total, form.validity, form.responses
-FROM assessment form
-WHERE form.clinic_id = $1 AND form.patient_id = $2 AND form.instrument = $3
-  AND form.received_at <= $4 AND form.status <> 'entered_in_error'
-  AND NOT EXISTS (
-    SELECT FROM assessment later
-    WHERE later.clinic_id = $1 AND later.patient_id = $2 AND later.id = form.id
-      AND later.version > 1 AND later.version > form.version AND later.received_at <= $4)
-ORDER BY form.taken_at, form.id
+SELECT array_agg(id), array_agg(taken_at), array_agg(total), array_agg(validity){columns}
+FROM (
+  SELECT form.id, form.taken_at, form.total, form.validity, form.responses
+  FROM assessment form
+  WHERE form.clinic_id = $1 AND form.patient_id = $2 AND form.instrument = $3
+    AND form.received_at <= $4 AND form.status <> 'entered_in_error'
+    AND NOT EXISTS (
+      SELECT FROM assessment later
+      WHERE later.clinic_id = $1 AND later.patient_id = $2 AND later.id = form.id
+        AND later.version > 1 AND later.version > form.version AND later.received_at <= $4)
+  ORDER BY form.taken_at, form.id
+) form
 """
 # The doses of a course are already those known at the time; of each, the amount of the version known then.
 _AMOUNTS: Final = """
@@ -50,7 +54,6 @@ _PATIENT_EXISTS: Final = "SELECT EXISTS (SELECT FROM patient WHERE clinic_id = $
 
 
 BaselineRequest = Literal["pre_treatment", "first"] | UUID | None
-Row = tuple[UUID, datetime, float | None, str, tuple[int | None, ...]]  # of the series; the last: critical items
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,29 @@ class TrajectoryRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """Forms by column, in order of time."""
+
+    ids: tuple[UUID, ...]
+    times: tuple[datetime, ...]
+    totals: tuple[float | None, ...]
+    validities: tuple[str, ...]
+    critical: tuple[tuple[int | None, ...], ...]  # a column for each critical item
+
+    def between(self, start: datetime | None, end: datetime | None) -> "Series":
+        """The forms from `start` up to `end`, which is not in it; None: without a limit."""
+        first = 0 if start is None else bisect_left(self.times, start)
+        stop = len(self.times) if end is None else bisect_left(self.times, end)
+        mine = slice(first, stop)
+        columns = (self.ids[mine], self.times[mine], self.totals[mine], self.validities[mine])
+        return Series(*columns, tuple(column[mine] for column in self.critical))
+
+    def points(self) -> list[Point]:
+        validities = map(cache(Validity), self.validities)  # three words, a thousand times
+        return list(map(Point, map(str, self.ids), self.times, map(whole, self.totals), validities))
+
+
+@dataclass(frozen=True, slots=True)
 class PatientTrajectory:
     instrument: Instrument
     episode: Episode | None
@@ -89,32 +115,32 @@ async def get_trajectory(
     """The course through one episode: the one asked for, else the one the patient is in or was in last."""
     instrument = known_instrument(request.instrument, "query/instrument")
     async with database.connection(actor) as connection:
-        rows = await _series(connection, actor, patient_id, instrument, request)
+        series = await _series(connection, actor, patient_id, instrument, request.known_at)
         histories = await find_histories(connection, actor.clinic_id, [patient_id], request.known_at)
         thresholds = await find_thresholds(connection, actor.clinic_id, instrument.id, request.known_at)
         treatments = await find_treatments(connection, actor.clinic_id, [patient_id], request.known_at)
         history = histories.get(patient_id, ())
         episode = _episode(history, request)
-        rows = _of_episode(rows, episode, history)
+        series = _of_episode(series, episode, history).between(None, request.taken_to)
         await record_read(
             connection,
             actor,
             action,
             of=patient_id,
             resource_id=patient_id,
-            rows=_shown(rows, request),
+            rows=len(series.between(request.taken_from, None).ids),
             asked=_told(request),
         )
     doses = tuple(dose for dose in episode.doses if dose.started_at <= request.as_of) if episode else ()
     asked = _asked(treatments.get(patient_id), episode)
-    found = _course(instrument, rows, doses, request.baseline, request.hour, thresholds, asked)
+    found = _course(instrument, series, doses, request.baseline, request.hour, thresholds, asked)
     return PatientTrajectory(instrument, episode, doses, found)
 
 
 @lru_cache(maxsize=64)
 def _course(
     instrument: Instrument,
-    rows: tuple[Row, ...],
+    series: Series,
     doses: tuple[Dose, ...],
     asked: BaselineRequest,
     as_of: datetime,
@@ -122,12 +148,10 @@ def _course(
     scheduled: PatientTreatment | None,
 ) -> Trajectory:
     """Computed once for each state of a record: courses are looked at far more often than they change."""
-    watched = [critical.item for critical in instrument.critical_items]
-    forms = [
-        FormPoint(Point(str(id_), at, whole(total), Validity(validity)), dict(zip(watched, critical, strict=True)))
-        for id_, at, total, validity, critical in rows
-    ]
-    baseline = _baseline([form.point for form in forms], doses, asked)
+    points = series.points()
+    answers = list(zip(_watched(instrument), series.critical, strict=True))
+    forms = [FormPoint(point, {item: column[place] for item, column in answers}) for place, point in enumerate(points)]
+    baseline = _baseline(points, doses, asked)
     return trajectory(instrument, forms, doses, baseline, as_of, thresholds, _plan(instrument, scheduled))
 
 
@@ -169,20 +193,13 @@ def _plan(instrument: Instrument, scheduled: PatientTreatment | None) -> CourseP
     return CoursePlan(f"schedule@{planned.schedule_version}", expected)
 
 
-def _shown(rows: Sequence[Row], request: TrajectoryRequest) -> int:
-    return sum(request.taken_from is None or row[1] >= request.taken_from for row in rows)
-
-
 def _told(request: TrajectoryRequest) -> TrajectoryRequest:
     """For the trail: a form named as baseline may be another clinic's, so that its id is left out."""
     return replace(request, baseline=None) if isinstance(request.baseline, UUID) else request
 
 
-def _of_episode(rows: tuple[Row, ...], episode: Episode | None, history: History) -> tuple[Row, ...]:
-    if episode is None:
-        return rows
-    start, end = stretch(episode, history)
-    return tuple(row for row in rows if row[1] >= start and (end is None or row[1] < end))
+def _of_episode(series: Series, episode: Episode | None, history: History) -> Series:
+    return series if episode is None else series.between(*stretch(episode, history))
 
 
 def _baseline(points: Sequence[Point], doses: Sequence[Dose], asked: BaselineRequest) -> Baseline | NoBaseline:
@@ -195,15 +212,21 @@ def _baseline(points: Sequence[Point], doses: Sequence[Dose], asked: BaselineReq
 
 
 async def _series(
-    connection: asyncpg.Connection, actor: Actor, patient_id: UUID, instrument: Instrument, request: TrajectoryRequest
-) -> tuple[Row, ...]:
-    """All forms of one patient on one instrument as they were known at a time, oldest first."""
-    rows = await connection.fetch(_SERIES, actor.clinic_id, patient_id, instrument.id, request.known_at)
-    if not rows and not await connection.fetchval(_PATIENT_EXISTS, actor.clinic_id, patient_id):
+    connection: asyncpg.Connection, actor: Actor, patient_id: UUID, instrument: Instrument, known_at: datetime
+) -> Series:
+    """All forms of one patient on one instrument as they were known at a time."""
+    values = (actor.clinic_id, patient_id, instrument.id, known_at)
+    row = await connection.fetchrow(_series_sql(_watched(instrument)), *values)
+    ids, times, totals, validities, *critical = (tuple(column or ()) for column in row)
+    if not ids and not await connection.fetchval(_PATIENT_EXISTS, actor.clinic_id, patient_id):
         raise NotFoundError("There is no such patient.")
-    watched = [critical.item - 1 for critical in instrument.critical_items]
-    return tuple(
-        (id_, at, total, validity, tuple(responses[index] for index in watched))
-        for id_, at, total, validity, responses in rows
-        if request.taken_to is None or at < request.taken_to
-    )
+    return Series(ids, times, totals, validities, tuple(critical))
+
+
+@cache
+def _series_sql(watched: tuple[int, ...]) -> str:
+    return _SERIES.format(columns="".join(f", array_agg(responses[{item}])" for item in watched))
+
+
+def _watched(instrument: Instrument) -> tuple[int, ...]:
+    return tuple(critical.item for critical in instrument.critical_items)

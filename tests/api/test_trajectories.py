@@ -107,6 +107,18 @@ async def test_named_baseline_and_window(api: Api) -> None:
     assert (absent["baseline"], absent["no_baseline"], absent["latest"]) == (None, "not_found", None)
 
 
+async def test_a_window_begins_with_a_form_and_ends_before_one(api: Api) -> None:
+    """`from` is in it, `to` is not, to the microsecond."""
+    patient = await api.add_patient()
+    for day, total in ((0, 19), (7, 14), (14, 8)):
+        await submit(api, patient, day, FORMS[total])
+    begin, end = START + timedelta(days=7), START + timedelta(days=14)
+    moment = timedelta(microseconds=1)
+    for since, upto, shown in ((begin, end, [14]), (begin + moment, end + moment, [8])):
+        window = await trajectory(api, patient, **{"from": since.isoformat(), "to": upto.isoformat()})
+        assert [point["total"] for point in window["points"]] == shown
+
+
 async def test_nothing_is_made_up_for_few_forms(api: Api) -> None:
     """No form: no baseline. One form: a baseline and no judgement."""
     patient = await api.add_patient()
