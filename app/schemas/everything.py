@@ -28,7 +28,8 @@ LEFT_OUT: Final = (
     ),
     LeftOut(
         kind="release_person",
-        why="In which research releases the person was: ids alone, kept so that no later release tells them apart.",
+        why="In which research releases the person was, and who looked alike there: ids and numbers alone, kept so "
+        "that no later release tells them apart unseen.",
     ),
     LeftOut(
         kind="request_rate",
