@@ -20,9 +20,9 @@ Told = tuple[tuple[Hashable, int | None], ...]  # the same releases, each with t
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """How well people hide from whoever has the earlier releases, too. Equal where that is the same."""
+    """How well people hide from whoever has the earlier releases, too."""
 
-    releases: int = field(compare=False)  # earlier ones with somebody of the new one in them
+    releases: int = field(compare=False)  # earlier ones with somebody of the new one in; a twin more changes nothing
     risk: Risk  # of the people of the new one
     others_k: int | None  # size of the smallest group that is left of a class which the new one cuts; None: cuts none
 
