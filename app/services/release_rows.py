@@ -89,6 +89,13 @@ _SCORED: Final[Mapping[str, tuple[Callable[..., Value], Sequence[str]]]] = {  # 
 _WHICH: Final = frozenset({"instrument", "kind", "week", "day", "taken_on", "started_on", *_OF_DOSES})  # and when
 
 
+def _made_of(column: str) -> Sequence[str]:
+    """Columns that are stored."""
+    if column in _OF_DOSES:
+        return ["instrument"]  # and when: it asks about some days before
+    return _SCORED[column][1] if column in _SCORED else [column]
+
+
 def check_in_of(columns: Iterable[Column]) -> Callable[[Row], CheckIn]:
     """As the files tell it and no further: the attacker whose odds are counted has the files."""
     names = _told(columns)
@@ -112,8 +119,7 @@ class _Table:
 
     def __init__(self, name: str, columns: Iterable[Column]) -> None:
         self._columns = _told(columns)
-        needed = chain.from_iterable(_SCORED[one][1] if one in _SCORED else [one] for one in self._columns)
-        self._stored = [one for one in dict.fromkeys(needed) if one not in _OF_DOSES]
+        self._stored = [*dict.fromkeys(chain.from_iterable(map(_made_of, self._columns)))]
         self.of_doses = [one for one in self._columns if one in _OF_DOSES]
         self.sql = f"concat({f', chr({ord(_BETWEEN)}), '.join(_STORED[name][one] for one in self._stored)})"
         self._known: dict[str, Row] = {}
