@@ -24,6 +24,7 @@ from app.cli_database import run_with_database
 from app.db import Database
 from app.errors import ConflictError, GoneError, InvalidError, KeyReusedError, MalformedError, NotFoundError
 from app.export_directory import BusyError, ExportDirectory, File, Told
+from app.release_files.odds import odds_beside
 from app.schemas.faults import invalid
 from app.schemas.releases import FAILURES, ReleaseCreate, ReleaseFailure
 from app.services import release_downloads, releases
@@ -209,6 +210,8 @@ class _Export:
         async with self._refusals_told():
             if row.manifest is None:
                 raise ConflictError(f"The release is {row.status}: it can be exported when it is ready.")
+        if (beside := row.manifest.get("beside_earlier_releases")) is not None:
+            _say(odds_beside(beside))
         wanted = [file for file in row.manifest["files"] if not self.directory.is_whole(file)]
         with _bytes(sum(file["bytes"] for file in wanted)) as told:
             for file in wanted:

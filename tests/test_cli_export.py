@@ -56,6 +56,7 @@ async def a_release(
     persons: int = 0,
     files: Mapping[str, bytes] = FILES,
     promised: Mapping[str, bytes] | None = None,
+    **told: Any,
 ) -> tuple[UUID, UUID]:
     """Clinic and release; what its manifest promises is what it has, if nothing else is said."""
     clinic_id, id_ = (await clinics.record_clinic(database, "Command line", "UTC")).clinic_id, new_id()
@@ -63,7 +64,7 @@ async def a_release(
         {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "rows": None}
         for name, content in (promised or files).items()
     ]
-    manifest = json.dumps({"persons_out": persons, "files": facts}) if status == "ready" else None
+    manifest = json.dumps({"persons_out": persons, "files": facts, **told}) if status == "ready" else None
     async with database.connection(clinic_id) as connection:
         await connection.execute(
             "INSERT INTO release (clinic_id, id, status, request, requested_at, requested_by, manifest, attempts, "
@@ -99,6 +100,16 @@ def test_all_files_are_fetched_and_whole_ones_kept(on_database: OnDatabase, tmp_
     (out / "scores.csv").write_bytes(LARGE[:-1])
     assert "1 files fetched" in run(clinic_id, out, "--release", release_id).output
     assert held(out) == FILES
+
+
+def test_what_earlier_releases_find_beside_it_is_said(on_database: OnDatabase, tmp_path: Path) -> None:
+    """Whoever runs the command may have them, too."""
+    found = {"releases": 2, "k": 3, "alone_rate": 0.0, "small_rate": 0.25, "others_k": None}
+    clinic_id, release_id = on_database(lambda database: a_release(database, beside_earlier_releases=found))
+    said = run(clinic_id, tmp_path, "--release", release_id)
+    assert said.stderr.startswith("Whoever also has the 2 earlier releases of people in here")
+    assert "25 % among fewer than 11: at least 3 look alike." in said.stderr
+    assert "3 files fetched" in said.stdout
 
 
 def test_a_part_goes_on_where_it_was(on_database: OnDatabase, address: PostgresAddress, tmp_path: Path) -> None:

@@ -18,6 +18,20 @@ def odds(told: Mapping[str, Any]) -> list[str]:
     return list(_sentences(told))
 
 
+def odds_beside(found: Mapping[str, Any]) -> str:
+    """Of a release that has earlier ones of the same people beside it."""
+    many = found["releases"] > 1
+    those = f"the {found['releases']} earlier releases" if many else "the earlier release"
+    said = (
+        f"Whoever also has {those} of people in here finds the same people in {'all of them' if many else 'both'} by "
+        f"equal courses. Somebody who knows in which of them a person is, and what `persons` tells in each, finds "
+        f"{_shares(found)}: {_at_least(found['k'])}."
+    )
+    if found["others_k"] is not None:
+        said += f" Of those who were told there and are not in here, {_at_least(found['others_k'])}."
+    return said
+
+
 def _sentences(told: Mapping[str, Any]) -> Iterator[str]:
     forms, sessions, persons = (
         {column["name"] for column in told["columns"] if column["table"] == table}
@@ -36,6 +50,8 @@ def _sentences(told: Mapping[str, Any]) -> Iterator[str]:
     if persons:
         k = told["k"]
         yield f"By `persons` alone each looks like {k - 1} others or more: a guess is right once in {k} times at most."
+    if told["beside_earlier_releases"] is not None:
+        yield odds_beside(told["beside_earlier_releases"])
     if more := _listed([words for name, words in _MORE.items() if name in forms]):
         yield f"These files also tell {more}. The figures above do not count that: who knows of it finds more."
 
@@ -48,6 +64,10 @@ def _time(columns: Collection[str]) -> str | None:
 
 def _shares(found: Mapping[str, float], whom: str = "") -> str:
     return f"{100 * found['alone_rate']:.3g} % {whom}alone, and {100 * found['small_rate']:.3g} % among fewer than 11"
+
+
+def _at_least(k: int) -> str:
+    return "some are alone" if k == 1 else f"at least {k} look alike"
 
 
 def _listed(words: list[str]) -> str:

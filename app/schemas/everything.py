@@ -33,6 +33,10 @@ LEFT_OUT: Final = (
         why="The name a person has in a research release. It links them to rows outside, and goes with the release.",
     ),
     LeftOut(
+        kind="told_as",
+        why="A number that those who looked alike in a research release have in common. It says who did, and no more.",
+    ),
+    LeftOut(
         kind="request_rate",
         why="How often a token asked within the last minute. Forgotten within the next.",
     ),

@@ -99,6 +99,7 @@ _MANIFEST: dict[str, Any] = {
     "unique_by_weeks": {"alone_rate": 0.02, "small_rate": 0.11},
     "unique_by_sessions": {"alone_rate": 0.04, "small_rate": 0.17},
     "unique_by_two_totals": {"alone_rate": 0.93, "small_rate": 1.0},
+    "beside_earlier_releases": {"releases": 2, "k": 3, "alone_rate": 0.0, "small_rate": 0.08, "others_k": None},
     "columns": [
         {"table": "persons", "name": "age", "type": "string", "says": "years at the first dose", "made_by": "band"},
         {
@@ -196,6 +197,15 @@ class Uniqueness(Answer):
     small_rate: float | None = Field(description="Share of persons in a group below 11")
 
 
+class BesideEarlierReleases(Uniqueness):
+    releases: int = Field(description="Earlier ones with persons of this one in them")
+    k: int | None = Field(description="Persons who look alike in all of them together, at least")
+    others_k: int | None = Field(
+        description="The same of those in earlier releases who looked like somebody in here, and are not in here. "
+        "null: there are none"
+    )
+
+
 class ManifestColumn(Answer):
     table: str
     name: str
@@ -234,6 +244,12 @@ class Manifest(Answer):
     unique_by_sessions: Uniqueness = Field(description="The same of all treatment sessions.")
     unique_by_two_totals: Uniqueness = Field(
         description="The attacker knows two totals, each with its week; or day, where days are told."
+    )
+    beside_earlier_releases: BesideEarlierReleases | None = Field(
+        default=None,
+        description="The attacker has all earlier releases of these persons, finds the same persons in them by equal "
+        "courses, and knows of a friend in which they are and what `persons` tells in each. null: there are none, or "
+        "the release is older than this measure",
     )
     columns: list[ManifestColumn]
     instruments: list[str] = Field(description="With their versions; `instruments.json` has wording and rules.")

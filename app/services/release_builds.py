@@ -61,13 +61,13 @@ _READY: Final = f"""
 UPDATE release SET status = 'ready', ready_at = now(), manifest = $4, leased_until = NULL WHERE {_MINE} RETURNING id
 """
 _ADD_PERSONS: Final = """
-INSERT INTO release_person (clinic_id, release_id, patient_id, pseudonym)
-SELECT $1, $2, * FROM unnest($3::uuid[], $4::bytea[])
+INSERT INTO release_person (clinic_id, release_id, patient_id, pseudonym, told_as)
+SELECT $1, $2, * FROM unnest($3::uuid[], $4::bytea[], $5::int[])
 """
 
 
 class OvertakenError(Exception):
-    """Beside a release that became ready meanwhile, this one would show a few people as a part of their own."""
+    """Beside a release that became ready meanwhile, this one would tell more of people than its manifest says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,8 @@ class _Build:
                 await store_file(connection, key, self.clinic_id, self.claim.id, name, file)
             sealed = [self._sealed(key, id_, name) for id_, name in built.names.items()]
             await self._refuse_overtaken(connection, built)
-            await connection.execute(_ADD_PERSONS, self.clinic_id, self.claim.id, list(built.names), sealed)
+            told_as = [built.told_as[id_] for id_ in built.names]
+            await connection.execute(_ADD_PERSONS, self.clinic_id, self.claim.id, list(built.names), sealed, told_as)
             await _tell(connection, self.clinic_id, "release.build", self.claim.id, built.manifest["rows_out"])
 
     async def _refuse_overtaken(self, connection: asyncpg.Connection, built: Built) -> None:
@@ -157,7 +158,7 @@ class _Build:
         ring = self.database.keys
         consents = await consents_in_force(connection, ring, self.clinic_id, Purpose.RESEARCH, at, at)
         earlier = await find_earlier_releases(connection, self.clinic_id, consents, at, k)
-        if earlier.tell_apart(built.names):
+        if earlier.tell_apart(built.names) or earlier.beside(built.told_as) != built.beside:
             raise OvertakenError
 
     async def _give_back(self) -> None:

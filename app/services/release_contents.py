@@ -14,6 +14,7 @@ from app.privacy.classes import distinct_l, equal_distance, equivalence_classes,
 from app.privacy.columns import Column, Role, columns_of, only_declared
 from app.privacy.generalise import Generalised, generalise
 from app.privacy.ladders import LADDERS
+from app.privacy.overlap import Beside
 from app.privacy.part_two import notice
 from app.privacy.uniqueness import Courses, pattern_sizes, two_totals_sizes
 from app.release_files.rows import OfPerson
@@ -52,6 +53,8 @@ class Built:
     manifest: dict[str, Any]
     names: Names
     files: dict[str, BinaryIO]
+    told_as: dict[UUID, int | None]
+    beside: Beside
 
 
 @dataclass(slots=True)
@@ -91,6 +94,8 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
         raise TooFewError(ReleaseFailure.NOBODY_CAN_BE_HIDDEN)
     ids = [one.id for one, _ in kept]
     names, keys = draw(ids), await source.instrument_keys(ids)
+    told_as = _told_as(columns, kept, names)
+    beside = await asyncio.to_thread(earlier.beside, told_as)
     files = ReleaseFiles(source.asked, columns, keys, source.release_id, stack)
     rows, courses = (
         ReleaseRows(source, columns),
@@ -104,11 +109,12 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
     applies = await source.needs_part_two_notice(ids)
     rules = await source.connection.fetchval(_RULES_VERSION, source.clinic_id, source.known_at)
     manifest |= {
+        "beside_earlier_releases": _beside(beside),
         "part_2_notice": notice(applies=applies),
         "known_at": source.known_at.isoformat(),
         "versions": {"tidemark": version("tidemark"), "rules": rules},
     }
-    return Built(files.finish(manifest), names, files.open)
+    return Built(files.finish(manifest), names, files.open, told_as, beside)
 
 
 async def _people(source: Source, step: Step) -> tuple[list[Person], frozenset[UUID], EarlierReleases]:
@@ -176,6 +182,15 @@ def _generalised(
     )
 
 
+def _told_as(columns: Tables, kept: Kept, names: Names) -> dict[UUID, int | None]:
+    """The class of each by a number, in the order of the names: these are drawn, so that it says nothing."""
+    if not _quasi(columns):
+        return {one.id: None for one, _ in kept}
+    numbers: dict[tuple[Any, ...], int] = {}
+    ordered = sorted(kept, key=lambda one: names[one[0].id])
+    return {one.id: numbers.setdefault(key, len(numbers)) for one, key in ordered}
+
+
 def _counts(people_out: int, people_left_out: int, rows_out: int, rows_left_out: int) -> dict[str, Any]:
     return {
         "persons_in": people_out + people_left_out,
@@ -210,6 +225,13 @@ def _manifest(columns: Tables, told: Generalised, kept: Kept, courses: Mapping[s
             for one in table
         ],
     }
+
+
+def _beside(found: Beside) -> dict[str, Any] | None:
+    if not found.releases:
+        return None
+    rates = {"alone_rate": found.risk.alone_rate, "small_rate": found.risk.small_rate}
+    return {"releases": found.releases, "k": found.risk.k, **rates, "others_k": found.others_k}
 
 
 def _uniqueness(sizes: Sequence[int]) -> dict[str, float | None]:

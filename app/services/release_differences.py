@@ -1,18 +1,19 @@
-"""What a new release would tell beside earlier ones. Who was in which is kept, without their names there."""
+"""What a new release tells beside earlier ones. Who was in which and like whom is kept, without their names there."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
-from app.privacy.overlap import Releases, few_with_others, tells_apart
+from app.privacy.overlap import Beside, Releases, Told, beside_earlier, few_with_others, tells_apart
 from app.services.consents import ConsentInForce
 
 _EARLIER: Final = """
-SELECT person.patient_id, array_agg(person.release_id ORDER BY person.release_id) AS releases
+SELECT person.patient_id, array_agg(person.release_id ORDER BY person.release_id) AS releases,
+    array_agg(person.told_as ORDER BY person.release_id) AS classes
 FROM release_person person JOIN release ON release.clinic_id = $1 AND release.id = person.release_id
 WHERE person.clinic_id = $1 AND release.ready_at <= $2
 GROUP BY person.patient_id
@@ -26,6 +27,7 @@ class EarlierReleases:
     """Who is in which release that was ready by then, and still counts."""
 
     of: dict[UUID, Releases]
+    told: dict[UUID, Told]  # of the same people
     k: int
 
     def waiting(self, chosen: Collection[UUID]) -> frozenset[UUID]:
@@ -33,6 +35,9 @@ class EarlierReleases:
 
     def tell_apart(self, chosen: Collection[UUID]) -> bool:
         return tells_apart(chosen, self.of, self.k)
+
+    def beside(self, classes: Mapping[UUID, int | None]) -> Beside:
+        return beside_earlier(classes, self.told)
 
 
 async def find_earlier_releases(
@@ -43,13 +48,15 @@ async def find_earlier_releases(
     Who withdrew since counts no more: the next release would else be refused for their sake, for good.
     """
     willing = {one.patient_id for one in consents}
-    kinds: dict[Releases, Releases] = {}  # each once, however many people are of it
-    found: dict[UUID, Releases] = {}
+    shared: dict[Any, Any] = {}  # each once, however many people it is of
+    found = EarlierReleases({}, {}, k)
     for row in await connection.fetch(_EARLIER, clinic_id, at):
-        if row["patient_id"] in willing:
+        if (patient_id := row["patient_id"]) in willing:
             kind = tuple(row["releases"])
-            found[row["patient_id"]] = kinds.setdefault(kind, kind)
-    return EarlierReleases(found, k)
+            told = tuple(shared.setdefault(one, one) for one in zip(kind, row["classes"], strict=True))
+            found.of[patient_id] = shared.setdefault(kind, kind)
+            found.told[patient_id] = shared.setdefault(told, told)
+    return found
 
 
 async def lock_releases(connection: asyncpg.Connection, clinic_id: UUID) -> datetime:

@@ -54,7 +54,7 @@ class Release(SQLModel, table=True):
 
 
 class ReleasePerson(SQLModel, table=True):
-    """Who is in a release, with their name there under the release's own key. The name goes with the release."""
+    """Who is in a release and like whom, with their name there under the release's own key. The name goes with it."""
 
     __tablename__: ClassVar[Any] = "release_person"
     __table_args__ = (
@@ -67,6 +67,7 @@ class ReleasePerson(SQLModel, table=True):
     release_id: UUID = Field(primary_key=True)
     patient_id: UUID = Field(primary_key=True)
     pseudonym: bytes | None = Field(sa_type=LargeBinary)  # None: the release has ended
+    told_as: int | None = None  # who looks alike there has the same number; None: nothing is told of persons
 
 
 class ReleaseChunk(SQLModel, table=True):

@@ -8,7 +8,7 @@ from typing import Final
 from alembic import op
 
 revision = "20261121_1330"
-down_revision = "20261121_1310"
+down_revision = "20261121_1320"
 branch_labels = None
 depends_on = None
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -105,6 +106,20 @@ async def test_nobody_is_left_out_beside_a_release_that_has_them(
     assert (second["manifest"]["persons_out"], second["manifest"]["rungs"]["dose_mg"]) == (62, 3)
 
 
+def overtake(monkeypatch: pytest.MonkeyPatch, admin: Api, database: Database, fast: dict[str, Any]) -> None:
+    """After the next release is read, and before it is stored, this one becomes ready."""
+    genuine: Callable[..., Any] = release_contents.build
+
+    async def overtaken(*arguments: Any) -> release_contents.Built:
+        made: release_contents.Built = await genuine(*arguments)
+        monkeypatch.setattr(release_builds, "build", genuine)
+        await approve(admin, fast)
+        assert await release_builds.build_next(database, admin.clinic_id, UUID(fast["id"])) == 1
+        return made
+
+    monkeypatch.setattr(release_builds, "build", overtaken)
+
+
 async def test_the_slower_of_two_looks_at_the_faster(
     researcher: Api, admin: Api, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,16 +127,7 @@ async def test_the_slower_of_two_looks_at_the_faster(
     await settle(database, admin.clinic_id, people(20) + people(8, route="oral"))
     slow, fast = await ask(researcher, cohort=BY_VEIN), await ask(researcher)
     await approve(admin, slow)
-    genuine: Callable[..., Any] = release_contents.build
-
-    async def overtaken(*arguments: Any) -> release_contents.Built:
-        made: release_contents.Built = await genuine(*arguments)
-        monkeypatch.setattr(release_builds, "build", genuine)
-        await approve(admin, fast)
-        assert await release_builds.build_next(database, admin.clinic_id) == 1
-        return made
-
-    monkeypatch.setattr(release_builds, "build", overtaken)
+    overtake(monkeypatch, admin, database, fast)
     await release_builds.build_next(database, admin.clinic_id)
     assert said(await send(researcher, "GET", f"/v1/releases/{fast['id']}")) == ("ready", None)
     assert said(await send(researcher, "GET", f"/v1/releases/{slow['id']}")) == ("approved", None)
@@ -141,3 +147,96 @@ async def test_of_what_has_ended_the_names_are_gone_and_the_people_are_kept(
     async with database.connection(admin.clinic_id) as connection:
         rows = await connection.fetch("SELECT pseudonym FROM release_person")
     assert [row["pseudonym"] for row in rows] == [None] * 12
+
+
+# --- What all of them tell together -----------------------------------------------------------------------------------
+
+ROUTES, DOSES = ["persons.route", "scores.total"], ["persons.dose_mg", "scores.total"]
+CROSSED = [(12, "intravenous", 35), (12, "intravenous", 200), (12, "oral", 35), (1, "oral", 200)]
+
+
+def crossed() -> list[Invented]:
+    """One alone with his route and dose together, and among a dozen by each."""
+    return [one for count, route, dose in CROSSED for one in people(count, route=route, dose_mg=dose)]
+
+
+def beside(release: dict[str, Any]) -> dict[str, Any] | None:
+    assert release["status"] == "ready", release["failure"]
+    found: dict[str, Any] | None = release["manifest"]["beside_earlier_releases"]
+    return found
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_routes_beside_doses_are_told_to_find_somebody(
+    researcher: Api, admin: Api, database: Database, *, ended: bool
+) -> None:
+    """Each has a k of its own above 11. Also when the first has ended and is forgotten: somebody has the files."""
+    await settle(database, admin.clinic_id, crossed())
+    first = await built(researcher, admin, database, columns=ROUTES)
+    assert beside(first) is None
+    if ended:
+        await send(researcher, "POST", f"/v1/releases/{first['id']}/revocation")
+        assert await end_releases(database, admin.clinic_id) == 1
+    second = await built(researcher, admin, database, columns=DOSES)
+    assert first["manifest"]["k"] == second["manifest"]["k"] == 13
+    rate = pytest.approx(1 / 37)
+    assert beside(second) == {"releases": 1, "k": 1, "alone_rate": rate, "small_rate": rate, "others_k": None}
+    assert "finds 2.7 % alone, and 2.7 % among fewer than 11: some are alone." in second["manifest"]["odds"][-1]
+    third = await built(researcher, admin, database, columns=["scores.total"])
+    assert beside(third) == {"releases": 2, "k": 1, "alone_rate": rate, "small_rate": rate, "others_k": None}
+
+
+async def test_the_same_columns_of_the_same_people_tell_no_more(
+    researcher: Api, admin: Api, database: Database
+) -> None:
+    await settle(database, admin.clinic_id, crossed())
+    for releases in range(3):
+        again = await built(researcher, admin, database, columns=ROUTES)
+        found = beside(again) or {"releases": 0, "k": again["manifest"]["k"]}
+        assert (found["releases"], found["k"]) == (releases, 13)
+
+
+async def test_a_few_who_are_new_in_their_class_are_told(researcher: Api, admin: Api, database: Database) -> None:
+    """Enough in all, and few of each route."""
+    await settle(database, admin.clinic_id, people(20) + people(20, route="oral"))
+    await built(researcher, admin, database, columns=ROUTES)
+    await settle(database, admin.clinic_id, people(6) + people(5, route="oral"))
+    grown = await built(researcher, admin, database, columns=ROUTES)
+    assert (grown["manifest"]["persons_out"], grown["manifest"]["k"]) == (51, 25)
+    small_rate = pytest.approx(11 / 51)
+    assert beside(grown) == {"releases": 1, "k": 5, "alone_rate": 0, "small_rate": small_rate, "others_k": None}
+
+
+async def test_a_few_who_are_left_over_of_their_class_are_told(researcher: Api, admin: Api, database: Database) -> None:
+    """By a filter: who is told in the first alone was not by vein, and one of them had another dose."""
+    await settle(database, admin.clinic_id, crossed())
+    await built(researcher, admin, database, columns=DOSES)
+    by_vein = await built(researcher, admin, database, columns=DOSES, cohort=BY_VEIN)
+    assert beside(by_vein) == {"releases": 1, "k": 12, "alone_rate": 0, "small_rate": 0, "others_k": 1}
+
+
+@pytest.mark.parametrize(("columns", "status"), [(DOSES, "approved"), (ROUTES, "ready")])
+async def test_the_slower_of_two_counts_the_faster(
+    researcher: Api, admin: Api, database: Database, monkeypatch: pytest.MonkeyPatch, columns: list[str], status: str
+) -> None:
+    """With other columns it is built anew, or neither manifest would tell. The same ones tell no more of anybody."""
+    await settle(database, admin.clinic_id, crossed())
+    slow, fast = await ask(researcher, columns=columns), await ask(researcher, columns=ROUTES)
+    await approve(admin, slow)
+    overtake(monkeypatch, admin, database, fast)
+    await release_builds.build_next(database, admin.clinic_id)
+    now = await send(researcher, "GET", f"/v1/releases/{slow['id']}")
+    assert said(now) == (status, None)
+    if status == "approved":
+        await release_builds.build_next(database, admin.clinic_id)
+        found = beside(await send(researcher, "GET", f"/v1/releases/{slow['id']}"))
+        assert found is not None
+        assert (found["releases"], found["k"]) == (1, 1)
+
+
+async def test_without_a_word_of_persons_there_is_no_class(researcher: Api, admin: Api, database: Database) -> None:
+    await settle(database, admin.clinic_id, people(20))
+    await built(researcher, admin, database, columns=["scores.total"])
+    async with database.connection(admin.clinic_id) as connection:
+        rows = await connection.fetch("SELECT told_as FROM release_person")
+    assert [row["told_as"] for row in rows] == [None] * 20

@@ -36,10 +36,12 @@ async def test_whatever_was_recorded_since(researcher: Api, admin: Api, database
     await settle(database, admin.clinic_id, people(24))
     patients = [one["id"] for one in (await send(admin, "GET", "/v1/patients?limit=100"))["data"]]
     names = {UUID(patient): uuid4().hex for patient in patients}
+    await built(researcher, admin, database, columns=["persons.route", "scores.total"])
     await withdraw(admin, patients[0])
     known_at = datetime.now(UTC)
     first = await made(database, admin.clinic_id, known_at, names)
     assert first["manifest"]["persons_out"] == 23
+    assert first["manifest"]["beside_earlier_releases"]["releases"] == 1
     assert len([name for name in first if name.endswith((".csv", ".ndjson", ".parquet"))]) >= 6
     assert await made(database, admin.clinic_id, known_at, names) == first
 

@@ -51,6 +51,7 @@ RELEASE: dict[str, Any] = {
     "unique_by_weeks": {"alone_rate": 1.0, "small_rate": 1.0},
     "unique_by_sessions": {"alone_rate": 0.5, "small_rate": 1.0},
     "unique_by_two_totals": {"alone_rate": 2 / 3, "small_rate": 1.0},
+    "beside_earlier_releases": None,
     "columns": [{"table": one.table, "name": one.name} for table in ("persons", "scores") for one in TABLES[table]],
 }
 

@@ -201,6 +201,19 @@ def test_odds_are_told_in_sentences() -> None:
     assert odds(RELEASE | {"columns": columns[:1]}) == []
 
 
+def test_odds_beside_earlier_releases_are_told() -> None:
+    """Also where this one tells little: the others may tell the rest."""
+    found = {"releases": 2, "k": 1, "alone_rate": 1 / 3, "small_rate": 1.0, "others_k": None}
+    (beside,) = odds(RELEASE | {"columns": [], "beside_earlier_releases": found})
+    assert beside.startswith("Whoever also has the 2 earlier releases of people in here finds the same people in all")
+    assert beside.endswith("finds 33.3 % alone, and 100 % among fewer than 11: some are alone.")
+    found = {"releases": 1, "k": 12, "alone_rate": 0.0, "small_rate": 0.0, "others_k": 3}
+    (beside,) = odds(RELEASE | {"columns": [], "beside_earlier_releases": found})
+    assert "has the earlier release of people in here finds the same people in both" in beside
+    assert "fewer than 11: at least 12 look alike. Of those" in beside
+    assert beside.endswith("told there and are not in here, at least 3 look alike.")
+
+
 # --- Dictionaries -----------------------------------------------------------------------------------------------------
 
 

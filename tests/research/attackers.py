@@ -152,7 +152,7 @@ def by_traits(files: Files) -> Callable[[Person], set[str]]:
     """Age, year, treatment, medicine, route and dose, all exactly."""
     classes: defaultdict[Hashable, list[Cells]] = defaultdict(list)  # who looks alike is looked at once
     for row in files.persons:
-        classes[tuple(row[name] for name in TRAITS)].append(row)
+        classes[tuple(row.get(name) for name in TRAITS)].append(row)
 
     def find(friend: Person) -> set[str]:
         return {row["patient"] for rows in classes.values() if is_told_so(rows[0], friend) for row in rows}
@@ -161,16 +161,44 @@ def by_traits(files: Files) -> Callable[[Person], set[str]]:
 
 
 def is_told_so(row: Cells, person: Person) -> bool:
-    dose = person.first_dose
+    dose, told = person.first_dose, dict.fromkeys(TRAITS, "*") | row
     assert dose is not None
     return (
-        _within(row["age"], person.age)
-        and _within(row["index_year"], dose.started_at.year)
-        and _within(row["dose_mg"], dose.dose_mg)
-        and row["modality"] in {"*", person.modality}
-        and row["medicine"] in {"*", person.medicine}
-        and row["route"] in {"*", person.route, _group(person.route)}
+        _within(told["age"], person.age)
+        and _within(told["index_year"], dose.started_at.year)
+        and _within(told["dose_mg"], dose.dose_mg)
+        and told["modality"] in {"*", person.modality}
+        and told["medicine"] in {"*", person.medicine}
+        and told["route"] in {"*", person.route, _group(person.route)}
     )
+
+
+def by_traits_of_all(*releases: Files) -> Callable[[Person, Sequence[bool]], set[str]]:
+    """The same, and in which of the releases the friend is. Names of the last; in the others by equal courses."""
+    *earlier, last = releases
+    rows = [{row["patient"]: row for row in files.persons} for files in earlier]
+    named = [{course: name for name, course in whole_courses(files).items()} for files in earlier]
+    told = {
+        row["patient"]: [row, *(mine.get(names.get(course, "")) for mine, names in zip(rows, named, strict=True))]
+        for row, course in zip(last.persons, whole_courses(last).values(), strict=True)
+    }
+
+    def find(friend: Person, is_in: Sequence[bool]) -> set[str]:
+        def fits(row: Cells | None, is_there: bool) -> bool:  # one of a pair
+            return row is not None and is_told_so(row, friend) if is_there else row is None
+
+        return {name for name, mine in told.items() if all(map(fits, mine, (True, *is_in)))}
+
+    return find
+
+
+def whole_courses(files: Files) -> dict[str, Hashable]:
+    """All forms and sessions of each, as far as they are told."""
+    tables = (files.forms, files.sessions)
+    return {
+        name: tuple(_pattern(tuple(row.items())[1:] for row in table[name]) for table in tables)
+        for name in files.everybody
+    }
 
 
 def _within(told: str | None, value: int | None) -> bool:
