@@ -5,59 +5,88 @@ changes the data; the sizes go through `risk` of classes.py into the manifest, f
 """
 
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import combinations, count
-from typing import Any, Final
+from itertools import chain, combinations, count, pairwise
+from typing import Any, Final, Protocol
 
 from app.privacy.classes import group_sizes
 
+Row = tuple[Any, ...]
 CheckIn = tuple[Any, ...]  # which form and when, as far as it is told, such as questionnaire and week; last its total
 
+_ROWS_KNOWN: Final = 16_384  # different rows whose check-in is kept
 _CROWDS_BYTES: Final = 2**20  # of memory for sets of people at once
-_TWICE: Final = "twice"
+_SOON: Final = 16  # pairs
+
+
+class People(Protocol):
+    """The check-ins of each person, to be gone through more than once."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Collection[Hashable]]: ...
 
 
 class Courses:
     """Check-ins of many people, each kept as a number of four bytes.
 
-    Units and range: any values; what is equal an attacker takes for equal.
+    Units and range: `check_in_of` says of a row what it shows; any values: what is equal an attacker takes for equal.
     Missing data: a check-in whose total is None is among the moments and not among the totals.
     Raises: nothing.
     Source: none; it is storage.
 
-    >>> courses = Courses()
-    >>> courses.add([2, 0], [("phq-9@1", 0, 19), ("phq-9@1", 4, None)])
-    >>> [len(moments) for moments in courses.moments()], [len(totals) for totals in courses.totals()]
-    ([2, 0], [1, 0])
+    >>> courses = Courses(lambda row: row)
+    >>> courses.add([[("phq-9@1", 0, 19), ("phq-9@1", 4, None)], []])
+    >>> [list(moments) for moments in courses.moments()], [len(totals) for totals in courses.totals()]
+    ([[0, 1], []], [1, 0])
     """
 
-    def __init__(self) -> None:
-        self._numbers: defaultdict[CheckIn, int] = defaultdict(count().__next__)
-        self._people: list[array[int]] = []
+    def __init__(self, check_in_of: Callable[[Row], CheckIn]) -> None:
+        numbers: defaultdict[CheckIn, int] = defaultdict(count().__next__)
+        self._numbers = numbers
+        self._number = lru_cache(maxsize=_ROWS_KNOWN)(lambda row: numbers[check_in_of(row)])
+        self._check_ins = array("I")  # one person's after the other's
+        self._ends = array("Q")  # where each person's end
 
-    def add(self, people: Iterable[int], check_ins: Iterable[CheckIn]) -> None:
-        """The next people: how many check-ins each has, and all of these, one person's after the other's."""
-        numbers, begin = array("I", map(self._numbers.__getitem__, check_ins)), 0
-        for size in people:
-            self._people.append(numbers[begin : begin + size])
-            begin += size
+    def add(self, people: Iterable[Iterable[Row]]) -> None:
+        """The next people, each with all their rows."""
+        for rows in people:
+            self._check_ins.extend(map(self._number, rows))
+            self._ends.append(len(self._check_ins))
 
     def moments(self) -> Iterator[Iterable[int]]:
         """Those of one person after the other, as numbers."""
         moments: defaultdict[CheckIn, int] = defaultdict(count().__next__)
         moment_of = array("I", (moments[check_in[:-1]] for check_in in self._numbers))
-        return ([moment_of[number] for number in mine] for mine in self._people)
+        return (map(moment_of.__getitem__, mine) for mine in _Parts(self._check_ins, self._ends))
 
-    def totals(self) -> list[Collection[int]]:
+    def totals(self) -> People:
         """Of each person, as numbers that stand for moment and total."""
+        every = _Parts(self._check_ins, self._ends)
         without = {number for check_in, number in self._numbers.items() if check_in[-1] is None}
-        return [
-            mine if without.isdisjoint(mine) else array("I", (number for number in mine if number not in without))
-            for mine in self._people
-        ]
+        if not without:
+            return every
+        kept, ends = array("I"), array("Q")
+        for mine in every:
+            kept.extend(number for number in mine if number not in without)
+            ends.append(len(kept))
+        return _Parts(kept, ends)
+
+
+class _Parts:
+    """An array in parts, each made when it is looked at."""
+
+    def __init__(self, whole: "array[int]", ends: "array[int]") -> None:
+        self._whole, self._ends = whole, ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __iter__(self) -> Iterator["array[int]"]:
+        return (self._whole[begin:end] for begin, end in pairwise(chain([0], self._ends)))
 
 
 def pattern_sizes(courses: Iterable[Iterable[int]]) -> list[int]:
@@ -82,7 +111,7 @@ def _digest(moments: Iterable[int]) -> bytes:
     return blake2b(array("q", sorted(moments)).tobytes(), digest_size=16).digest()
 
 
-def two_totals_sizes(courses: Sequence[Collection[Hashable]]) -> list[int]:
+def two_totals_sizes(courses: People) -> list[int]:
     """For each person, how many share the two check-ins of theirs that point to fewest, themselves included.
 
     The attacker knows two totals of a friend exactly, each with its moment, and of all pairs it is the two worst to be
@@ -99,36 +128,56 @@ def two_totals_sizes(courses: Sequence[Collection[Hashable]]) -> list[int]:
     >>> two_totals_sizes([[(0, 19)], [(0, 19), (0, 19)]])
     [2, 1]
     """
-    people: defaultdict[Hashable, array[int]] = defaultdict(lambda: array("I"))  # with a check-in, by their places
-    for place, course in enumerate(courses):
-        for check_in, times in Counter(course).items():
-            people[check_in].append(place)
-            if times > 1:
-                people[check_in, _TWICE].append(place)
-    bytes_of_crowd = len(courses) // 8 + 1
+    crowds = _Crowds(courses)
+    return [crowds.smallest(place, course) or len(courses) for place, course in enumerate(courses)]
 
-    @lru_cache(maxsize=_CROWDS_BYTES // bytes_of_crowd + 64)
-    def crowd(check_in: Hashable) -> int:
-        """The people with a check-in, as a set in one integer."""
-        bits = bytearray(bytes_of_crowd)
-        for place in people[check_in]:
+
+class _Crowds:
+    """Who has which check-in, by their places among the people."""
+
+    def __init__(self, courses: People) -> None:
+        self._people: defaultdict[Hashable, array[int]] = defaultdict(lambda: array("I"))
+        twice: defaultdict[Hashable, array[int]] = defaultdict(lambda: array("I"))
+        for place, course in enumerate(courses):
+            for check_in in course:
+                places = self._people[check_in]
+                (twice[check_in] if places and places[-1] == place else places).append(place)
+        self._how_many = {check_in: len(places) for check_in, places in self._people.items()}
+        self._fewest_twice = _fewest(twice.values())
+        self._bytes = len(courses) // 8 + 1
+        self._bits = lru_cache(maxsize=_CROWDS_BYTES // self._bytes + 64)(self._in_bits)
+
+    def smallest(self, place: int, course: Collection[Hashable]) -> int:
+        """Of all crowds that share two check-ins with this person, or the one there is; 0 without check-ins."""
+        rarest = sorted(set(course), key=self._how_many.__getitem__)
+        smallest = min((self._how_many[one] for one in rarest[:1]), default=0)
+        smallest = min(smallest, self._fewest_twice.get(place, smallest))
+        for number, (one, other) in enumerate(combinations(rarest, 2)):
+            if smallest == 1:
+                break
+            # Rare ones first: most people end at 1 soon, and for these few it is not worth to make bits of the crowds.
+            smallest = min(smallest, self._listed(one, other) if number < _SOON else self._counted(one, other))
+        return smallest
+
+    def _listed(self, one: Hashable, other: Hashable) -> int:
+        return len(set(self._people[one]).intersection(self._people[other]))
+
+    def _counted(self, one: Hashable, other: Hashable) -> int:
+        return (self._bits(one) & self._bits(other)).bit_count()
+
+    def _in_bits(self, check_in: Hashable) -> int:
+        """A set of people in one integer."""
+        bits = bytearray(self._bytes)
+        for place in self._people[check_in]:
             bits[place >> 3] |= 1 << (place & 7)
         return int.from_bytes(bits, "little")
 
-    how_many = {check_in: len(places) for check_in, places in people.items()}
-    return [_smallest(Counter(course), how_many, crowd) or len(courses) for course in courses]
 
-
-def _smallest(
-    course: Mapping[Hashable, int], how_many: Mapping[Hashable, int], crowd: Callable[[Hashable], int]
-) -> int | None:
-    if not course:
-        return None
-    rarest = sorted(course, key=how_many.__getitem__)
-    twice = (how_many[check_in, _TWICE] for check_in, times in course.items() if times > 1)
-    smallest = min([how_many[rarest[0]], *twice])
-    for one, other in combinations(rarest, 2):  # rare ones first: most people end at 1 soon
-        if smallest == 1:
-            break
-        smallest = min(smallest, (crowd(one) & crowd(other)).bit_count())
-    return smallest
+def _fewest(crowds: Iterable[Sequence[int]]) -> dict[int, int]:
+    """For each person, how many are in the smallest of the crowds that the person is in, once or more often."""
+    fewest: dict[int, int] = {}
+    for crowd in crowds:
+        people = set(crowd)
+        for place in people:
+            fewest[place] = min(fewest.get(place, len(people)), len(people))
+    return fewest

@@ -1,14 +1,24 @@
-"""Columns as they may be written: of the declared types, ordered by pseudonym. Rows are turned into columns here."""
+"""Rows as they may be written: of the declared types, ordered by pseudonym. They are looked at by the column."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 from operator import itemgetter
 from typing import Final, NamedTuple, cast
 
 from app.release_files.model import Column, Kind, ReleaseFileError, Row, TableShape, Value
 
 Values = Sequence[Value]
+
+MOST_KNOWN: Final = 16_384  # different rows that are kept with what was made of them; more are slower than none
+
+
+class OfPerson(NamedTuple):
+    """All rows of one person, without the name, which stands before each of them in the file."""
+
+    name: str
+    rows: Sequence[Row]
 
 
 class Told(NamedTuple):
@@ -37,28 +47,35 @@ class RowCheck:
         self._shape = shape
         self._person = shape.names.index(shape.person)
         self._only_once = shape.primary_key == (shape.person,)
-        self._last: Value = None
+        self._last = ""  # name
         self._rows = 0
 
-    def by_column(self, rows: Sequence[Row]) -> list[Values]:
-        """The columns of some rows, unchecked but for the number of their cells."""
-        if set(map(len, rows)) - {len(self._shape.columns)}:
-            raise self._fault("a row has more or fewer cells than the table has columns")
-        # zip(*rows) does the same, several times slower: it unpacks thousands of arguments
-        return [list(map(itemgetter(place), rows)) for place in range(len(self._shape.columns))]
-
-    def count(self, columns: Sequence[Values]) -> int:
-        """How many rows these are."""
-        if len(columns) != len(self._shape.columns) or len(counts := set(map(len, columns))) > 1:
-            raise self._fault("a column is missing, or longer than another")
-        return counts.pop()
-
-    def checked(self, columns: Sequence[Values]) -> list[Told]:
-        """Some rows, at least one, as they may be written. By the column: each has few different values in a batch."""
-        told = [self._told(column, values) for column, values in zip(self._shape.columns, columns, strict=True)]
-        self._check_order(told[self._person])
-        self._rows += len(columns[0])
+    def whole(self, rows: Sequence[Row]) -> list[Told]:
+        """The columns of the next rows, at least one."""
+        told = self._columns(self._shape.columns, rows)
+        if None in told[self._person].distinct:
+            raise self._fault(f"{self._shape.person} is not given")
+        self._go_on(cast("list[str]", told[self._person].values), once=self._only_once)
+        self._rows += len(rows)
         return told
+
+    def nameless(self, rows: Sequence[Row]) -> list[Told]:
+        """The columns of rows, at least one, without the name before them. Whose and where they are does not matter."""
+        return self._columns(self._shape.columns[1:], rows)
+
+    def people(self, people: Sequence[OfPerson]) -> None:
+        """The next persons, each whole."""
+        if self._person != 0:
+            raise self._fault(f"{self._shape.person} is not the first column")
+        if not all(one.name for one in people):
+            raise self._fault(f"{self._shape.person} is not given")
+        self._go_on([one.name for one in people], once=True)
+        self._rows += sum(len(one.rows) for one in people)
+
+    def _columns(self, columns: Sequence[Column], rows: Sequence[Row]) -> list[Told]:
+        if set(map(len, rows)) != {len(columns)}:
+            raise self._fault("a row has more or fewer cells than the table has columns")
+        return [self._told(*one) for one in zip(columns, by_column(rows), strict=True)]
 
     def _told(self, column: Column, values: Values) -> Told:
         distinct = set(values)
@@ -83,16 +100,20 @@ class RowCheck:
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise self._fault(f"{column.name} holds a number that is none, or infinite: give None")
 
-    def _check_order(self, people: Told) -> None:
-        if None in people.distinct:
-            raise self._fault(f"{self._shape.person} is not given")
-        names = cast("list[str]", [self._last, *people.values] if self._rows else list(people.values))
-        if names != sorted(names) or (self._only_once and len(set(names)) < len(names)):
+    def _go_on(self, names: Sequence[str], *, once: bool) -> None:
+        known = [self._last, *names]
+        if any(name < last or (once and name == last) for last, name in pairwise(known)):
             raise self._fault(f"rows are not ordered by {self._shape.person}, or one is there twice")
-        self._last = names[-1]
+        self._last = known[-1]
 
     def _fault(self, what: str) -> ReleaseFileError:
         return ReleaseFileError(f"{self._shape.name}, in the batch after row {self._rows}: {what}")
+
+
+def by_column(rows: Sequence[Row]) -> list[Values]:
+    """At least one row, all of equal length."""
+    # zip(*rows) does the same, several times slower: it unpacks thousands of arguments
+    return [list(map(itemgetter(place), rows)) for place in range(len(rows[0]))]
 
 
 def _shortest(values: Values, numbers: set[Value]) -> Told:

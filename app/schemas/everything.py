@@ -5,7 +5,8 @@ from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.fields import Answer, Id
+from app.schemas.fields import Answer, Id, Timestamp
+from app.schemas.releases import ColumnName, ReleaseStatus, Tier
 
 FORMAT: Final = "tidemark-everything/1"
 
@@ -27,14 +28,48 @@ LEFT_OUT: Final = (
         why="Hashes of requests, kept so that a repeat is known as one. What was asked for stands in the other parts.",
     ),
     LeftOut(
-        kind="release_person",
-        why="In which research releases the person was: ids alone, kept so that no later release tells them apart.",
+        kind="pseudonym",
+        why="The name a person has in a research release. It links them to rows outside, and goes with the release.",
     ),
     LeftOut(
         kind="request_rate",
         why="How often a token asked within the last minute. Forgotten within the next.",
     ),
 )
+
+
+class Download(Answer):
+    at: Timestamp
+    actor_id: Id
+
+
+class ReleaseOfPerson(Answer):
+    """A research release that holds the person: what was told, for what, to whom. Nothing of the others in it."""
+
+    release_id: Id
+    purpose: str
+    recipient: str
+    tier: Tier
+    instruments: list[str]
+    columns: list[ColumnName]
+    ready_at: Timestamp
+    expires_at: Timestamp
+    status: ReleaseStatus
+    downloads: list[Download] = Field(description="Of files with rows, oldest first")
+
+
+_RELEASED: Final[dict[str, Any]] = {
+    "release_id": "019a9c40-0000-7000-8000-000000000001",
+    "purpose": "Durability of response after the first course, protocol 2026-07",
+    "recipient": "University of Example, Dr. Example's group",
+    "tier": "safe_harbor",
+    "instruments": ["phq-9@1"],
+    "columns": ["persons.age", "scores.week", "scores.total"],
+    "ready_at": "2026-11-20T19:33:04Z",
+    "expires_at": "2027-02-18T19:32:00Z",
+    "status": "ready",
+    "downloads": [{"at": "2026-11-20T20:15:00Z", "actor_id": "019a9c1e-0000-7000-8000-00000000000b"}],
+}
 
 
 class EverythingAnswer(Answer):
@@ -56,6 +91,7 @@ class EverythingAnswer(Answer):
                         }
                     ],
                     "assessment": [],
+                    "release_person": [_RELEASED],
                 },
                 "cut": [],
                 "left_out": [one.model_dump() for one in LEFT_OUT],

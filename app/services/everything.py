@@ -1,18 +1,20 @@
 """Everything kept about one person. A test holds this to the catalogue: a table nobody decided on fails it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from pydantic import BaseModel
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import tables
 from app.auth import Actor
+from app.db import driver_connection
 from app.privacy.part_two import notice
-from app.schemas.everything import FORMAT, LEFT_OUT, EverythingAnswer
+from app.schemas.everything import FORMAT, LEFT_OUT, Download, EverythingAnswer, ReleaseOfPerson
 from app.schemas.instruments import ScoreAnswer
 from app.schemas.patients import PatientCreate
 from app.services.part_two import get_part_two
@@ -24,6 +26,7 @@ MOST_ROWS: Final = 10_000  # of one part: thirty years of daily forms
 HIDDEN: Final = frozenset(
     {"clinic_id", "secret_hash", "code_id", "code_hash", "access_hash", "fingerprint", "ref_index"}
 )
+_RELEASES: Final = "SELECT * FROM releases_of($1) ORDER BY ready_at DESC, release_id LIMIT $2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,11 @@ PARTS: Final[Mapping[str, Part]] = {
 async def get_everything(session: AsyncSession, actor: Actor, patient_id: UUID) -> EverythingAnswer:
     """Raises NotFoundError."""
     flag = await get_part_two(session, actor, patient_id)
-    found = {name: await _rows(session, actor, patient_id, part) for name, part in PARTS.items()}
+    found: dict[str, Sequence[BaseModel]] = {
+        name: await _rows(session, actor, patient_id, part) for name, part in PARTS.items()
+    }
     found["delivery"] = await _deliveries(session, actor, patient_id)
+    found["release_person"] = await _releases(session, patient_id)
     return EverythingAnswer(
         format=FORMAT,
         as_of=datetime.now(UTC),
@@ -104,7 +110,17 @@ async def _deliveries(session: AsyncSession, actor: Actor, patient_id: UUID) -> 
     return list((await session.exec(query.limit(MOST_ROWS + 1))).all())
 
 
-def _told(row: SQLModel) -> dict[str, Any]:
+async def _releases(session: AsyncSession, patient_id: UUID) -> list[ReleaseOfPerson]:
+    """By a function of the database's own: a patient's transaction sees neither releases nor who downloaded them."""
+    rows = await (await driver_connection(session)).fetch(_RELEASES, patient_id, MOST_ROWS + 1)
+    return [ReleaseOfPerson(**row, downloads=_downloads(**row)) for row in rows]
+
+
+def _downloads(*, downloaded_at: Iterable[datetime], downloaded_by: Iterable[UUID], **_: Any) -> list[Download]:
+    return [Download(at=at, actor_id=by) for at, by in zip(downloaded_at, downloaded_by, strict=True)]
+
+
+def _told(row: BaseModel) -> dict[str, Any]:
     """Its columns but for those hidden; a form with what it scores."""
     told = row.model_dump(exclude=set(HIDDEN))
     if isinstance(row, tables.Patient):

@@ -16,19 +16,20 @@ from app.privacy.generalise import Generalised, generalise
 from app.privacy.ladders import LADDERS
 from app.privacy.part_two import notice
 from app.privacy.uniqueness import Courses, pattern_sizes, two_totals_sizes
-from app.release_files.rows import Values
+from app.release_files.rows import OfPerson
 from app.schemas.consents import Purpose
 from app.schemas.releases import ReleaseCreate
 from app.services.consents import consents_in_force, told_of
 from app.services.release_differences import EarlierReleases, find_earlier_releases
 from app.services.release_package import ReleaseFiles
 from app.services.release_records import TRAITS, Person, Source, ahead
-from app.services.release_rows import Block, add_courses, blocks, columns_of_block, count_rows
+from app.services.release_rows import Block, ReleaseRows, check_in_of
 from app.services.releases import columns_asked
 
 WORDS: Final = "de-identified, not anonymous"
 BEAT_SECONDS: Final = 15
 STEP_SECONDS: Final = 1
+OF_COURSES: Final = ("scores", "sessions")  # tables
 _LADDERS: Final = {ladder.name: ladder for ladder in LADDERS}
 Names = dict[UUID, str]
 Tables = Mapping[str, Sequence[Column]]
@@ -92,11 +93,15 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
     ids = [one.id for one, _ in kept]
     names, keys = draw(ids), await source.instrument_keys(ids)
     files = ReleaseFiles(source.asked, columns, keys, source.release_id, stack)
-    courses = {"scores": Courses(), "sessions": Courses()}
-    rows = await _write(source, columns, files, kept, names, courses, step)
+    rows, courses = (
+        ReleaseRows(source, columns),
+        {table: Courses(check_in_of(columns.get(table, ()))) for table in OF_COURSES},
+    )
+    rows_out = await _write(columns, files, kept, names, rows, courses, step)
     left_out = {*(one.id for one in people), *waiting} - names.keys()
-    counts = _counts(len(kept), len(left_out), rows, await count_rows(source, columns.keys(), sorted(left_out)))
-    manifest = counts | await asyncio.to_thread(_manifest, columns, told, kept, courses)
+    rows_left_out = await rows.count(sorted(left_out)) + len(left_out) * ("persons" in columns)
+    manifest = _counts(len(kept), len(left_out), rows_out, rows_left_out)
+    manifest |= await asyncio.to_thread(_manifest, columns, told, kept, courses)
     applies = await source.needs_part_two_notice(ids)
     rules = await source.connection.fetchval(_RULES_VERSION, source.clinic_id, source.known_at)
     manifest |= {
@@ -217,41 +222,43 @@ def _uniqueness(sizes: Sequence[int]) -> dict[str, float | None]:
 
 
 async def _write(
-    source: Source,
     columns: Tables,
     files: ReleaseFiles,
     kept: Kept,
     names: Names,
+    rows: ReleaseRows,
     courses: Mapping[str, Courses],
     step: Step,
 ) -> int:
     """How many rows were written."""
     ordered = sorted(kept, key=lambda one: names[one[0].id])
-    count = 0
     if "persons" in columns:
-        count += len(ordered)
-        await asyncio.to_thread(files.write, "persons", _patients(columns, ordered, names))
+        await asyncio.to_thread(files.write, "persons", _persons(columns["persons"], _quasi(columns), ordered, names))
 
     def write(block: Block) -> int:
-        told = columns_of_block(block, columns, names)
-        add_courses(block, columns, told, courses)
-        for table, values in told.items():
-            files.write(table, values)
-        return sum(len(values[0]) for values in told.values())
+        told = rows.told(block, names)
+        for table, people in told.items():
+            files.write(table, people)
+        for table, known in courses.items():
+            known.add([one.rows for one in told.get(table, ())] or [()] * len(block.people))
+        return sum(len(one.rows) for people in told.values() for one in people)
 
-    async with aclosing(ahead(blocks(source, columns, [one for one, _ in ordered]))) as coming:
+    count = len(ordered) if "persons" in columns else 0
+    async with aclosing(ahead(rows.blocks([one for one, _ in ordered]))) as coming:
         async for block in coming:
-            count += (rows := await asyncio.to_thread(write, block))
-            await step.on(rows=rows)
+            count += (written := await asyncio.to_thread(write, block))
+            await step.on(rows=written)
     await step.now()
     return count
 
 
-def _patients(columns: Tables, kept: Kept, names: Names) -> list[Values]:
-    quasi = _quasi(columns)
-    told: dict[str, Values] = {name: [_text(key[place]) for _, key in kept] for place, name in enumerate(quasi)}
-    told |= {"patient": [names[one.id] for one, _ in kept], "category": [one.category for one, _ in kept]}
-    return list(only_declared(told, columns["persons"]).values())
+def _persons(declared: Sequence[Column], quasi: Sequence[str], kept: Kept, names: Names) -> list[OfPerson]:
+    found = []
+    for one, key in kept:
+        known = dict(zip(quasi, map(_text, key), strict=True)) | {"patient": names[one.id], "category": one.category}
+        name, *row = only_declared(known, declared).values()
+        found.append(OfPerson(name, [tuple(row)]))
+    return found
 
 
 def _text(value: Any) -> str | None:

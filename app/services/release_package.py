@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, Final, cast
 from uuid import UUID
@@ -16,7 +16,7 @@ from app.release_files.exchange import cdisc_qs, cdisc_rows, omop_observation, o
 from app.release_files.model import FileFacts, ReleaseFileError, Row, TableShape
 from app.release_files.odds import odds
 from app.release_files.package import MANIFEST, datapackage, document, manifest
-from app.release_files.rows import Values
+from app.release_files.rows import OfPerson
 from app.release_files.shapes import TIME_COLUMNS, persons, scores, sessions
 from app.release_files.wide import scores_wide, wide_rows
 from app.release_files.writers import BATCH_ROWS, Writer, file_name, open_writer, write_document
@@ -49,15 +49,15 @@ class _Table:
     """One table in every format. Its rows are those it is given, or are made of them."""
 
     shape: TableShape
-    writers: Sequence[Writer]
+    writers: Sequence[Writer[Any]]
     made: _Make | None = None
 
-    def write(self, columns: Sequence[Values]) -> None:
+    def write(self, people: Sequence[OfPerson]) -> None:
         if self.made is None:
             for writer in self.writers:
-                writer.write_columns(columns)
+                writer.write_people(people)
             return
-        for batch in _batches(self.made(zip(*columns, strict=True))):
+        for batch in _batches(self.made((one.name, *row) for one in people for row in one.rows)):
             for writer in self.writers:
                 writer.write(batch)
 
@@ -78,19 +78,17 @@ class ReleaseFiles:
         self._instruments = [known_instrument(key) for key in keys]
         self._tables = {table: [*self._made_of(table, mine)] for table, mine in columns.items()}
         self._persons = dict.fromkeys(columns, 0)
-        self._last: dict[str, object] = {}
+        self._last = dict.fromkeys(columns, "")
 
-    def write(self, table: str, columns: Sequence[Values]) -> None:
-        """Whole persons, ordered by pseudonym. Raises ReleaseFileError when one comes in two parts."""
-        people = columns[0]
-        if not people:
-            return
-        if people[0] == self._last.get(table):
-            raise ReleaseFileError(f"{table}: the rows of one person came in two parts")
-        self._last[table] = people[-1]
-        self._persons[table] += len(set(people))
-        for one in self._tables[table]:
-            one.write(columns)
+    def write(self, table: str, people: Sequence[OfPerson]) -> None:
+        """Whole persons, ordered by pseudonym; some may have no rows. Raises ReleaseFileError when one comes twice."""
+        names = [self._last[table], *(one.name for one in people)]
+        if any(name <= last for last, name in pairwise(names)):
+            raise ReleaseFileError(f"{table}: persons are not in order, or the rows of one came in two parts")
+        self._last[table] = names[-1]
+        self._persons[table] += sum(1 for one in people if one.rows)
+        for made in self._tables[table]:
+            made.write(people)
 
     def finish(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """The whole manifest. As a file it vouches for all others, and only itself is missing in it."""

@@ -1,24 +1,25 @@
-"""The rows of a release, by the column: those of some people at a time, in the order the people are given.
+"""The rows of a release, by person, in the order the people are given.
 
-Postgres hands over one list a person and column, from the history index alone; a million dicts would take minutes.
+Postgres tells each form as one text, from the history index alone. Few texts are different, and each is taken apart
+once: a million dicts would take minutes.
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 
-from app.privacy.columns import Column
-from app.privacy.dates import WEEK, since_dose_band
-from app.privacy.uniqueness import Courses
-from app.release_files.model import Value
-from app.release_files.rows import Values
+from app.privacy.columns import Column, Role
+from app.privacy.dates import since_dose_band
+from app.privacy.uniqueness import CheckIn
+from app.release_files.model import Row, Value
+from app.release_files.rows import MOST_KNOWN, OfPerson, Values, by_column
 from app.scoring import get_instrument, score
 from app.scoring.episode import place
 from app.scoring.score import severity_of
@@ -29,199 +30,44 @@ from app.services.release_records import COUNTED, Person, Source, parts
 AT_ONCE: Final = 100  # patients whose forms are in memory; twice that, for the next are read meanwhile
 
 Tables = Mapping[str, Sequence[Column]]
-_Lists = dict[str, Any]  # of one person: what was read, by name, in lists of equal length
-
-_MICROSECOND: Final = timedelta(microseconds=1)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_WEEK_US, _DAY_US, _MINUTE_US = WEEK // _MICROSECOND, WEEK // _MICROSECOND // 7, 60_000_000
-_MICROSECONDS: Final = "(date_part('epoch', {}) * 1000000::float8)::int8"  # exact for some ten thousand years
-
-# What is read of each form, and what only a column that is asked for needs.
-_READ: Final[Mapping[str, str]] = {
-    "instrument": "form.instrument || '@' || form.instrument_version",
-    "at": _MICROSECONDS.format("form.taken_at"),
-    "total": "form.total",
-    "validity": "form.validity",
-}
-_READ_FOR: Final[Mapping[str, Mapping[str, str]]] = {
-    "taken_on": {"offset": "form.taken_at_offset_minutes"},
-    "responses": {"responses": "array_to_json(form.responses)::text"},
-    "subscales": {"responses": "array_to_json(form.responses)::text"},
-    "mode": {"mode": "form.mode"},
-}
-_OF_DOSES: Final = frozenset({"dose_number", "since_dose", "hours_since_dose"})
-_FORMS: Final = f"""
-FROM assessment form
-WHERE form.clinic_id = $1 AND form.patient_id = ANY($3::uuid[]) AND form.instrument = ANY($4::text[]) AND {COUNTED}
-"""
-_WHICH: Final = (
-    frozenset({"instrument", "kind", "week", "day", "taken_on", "started_on"}) | _OF_DOSES
-)  # and when it was
-_SESSIONS: Final = f"""
-SELECT patient_id, array_agg(kind) AS kind, array_agg({_MICROSECONDS.format("started_at")}) AS at,
-    array_agg(started_at_offset_minutes) AS "offset"
-FROM (
-  SELECT DISTINCT ON (id) * FROM treatment_session
-  WHERE clinic_id = $1 AND recorded_at <= $2
-    AND episode_id IN (SELECT id FROM episode WHERE clinic_id = $1 AND patient_id = ANY($3::uuid[]))
-  ORDER BY id, version DESC
-) newest
-WHERE status = 'done' AND NOT entered_in_error
-GROUP BY patient_id
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Some people with all that was read of them; what becomes of it is computed by whoever writes it."""
-
-    people: Sequence[Person]
-    forms: Mapping[UUID, _Lists]
-    sessions: Mapping[UUID, _Lists]
-
-
-async def blocks(source: Source, tables: Tables, people: Sequence[Person]) -> AsyncIterator[Block]:
-    """In the order of the people."""
-    forms, of_doses = _forms_sql(tables), not _OF_DOSES.isdisjoint(_names(tables))
-    for some in parts(people, AT_ONCE):
-        ids = [one.id for one in some]
-        read = await source.connection.fetch(forms, *source.then, ids, source.asked.instruments)
-        sessions = await source.connection.fetch(_SESSIONS, *source.then, ids) if "sessions" in tables else ()
-        histories = await find_histories(source.connection, source.clinic_id, ids, source.known_at) if of_doses else {}
-        yield Block(some, _by_patient(read, some, histories), _by_patient(sessions, some, histories))
-
-
-async def count_rows(source: Source, tables: Collection[str], ids: Sequence[UUID]) -> int:
-    """Of people who are not in the release."""
-    count = len(ids) if "persons" in tables else 0
-    if "scores" in tables:
-        count += await source.connection.fetchval(
-            f"SELECT count(*) {_FORMS}", *source.then, ids, source.asked.instruments
-        )
-    if "sessions" in tables:
-        count += sum(len(row["kind"]) for row in await source.connection.fetch(_SESSIONS, *source.then, ids))
-    return count
-
-
-def columns_of_block(block: Block, tables: Tables, names: Mapping[UUID, str]) -> dict[str, list[Values]]:
-    """The columns that were asked for, in their order, of forms and sessions."""
-    return {
-        table: _together([_of_person(columns, made, read.get(one.id), names[one.id]) for one in block.people])
-        for table, made, read in (
-            ("scores", _FORM_COLUMNS, block.forms),
-            ("sessions", _SESSION_COLUMNS, block.sessions),
-        )
-        if (columns := tables.get(table))
-    }
-
-
-def add_courses(
-    block: Block, tables: Tables, told: Mapping[str, Sequence[Values]], courses: Mapping[str, Courses]
-) -> None:
-    """As the files tell them and no further: the attacker whose odds are counted has the files."""
-    for table, read in (("scores", block.forms), ("sessions", block.sessions)):
-        names = (column.name for column in tables.get(table, ()))
-        columns = dict(zip(names, told.get(table, ()), strict=True))
-        sizes = [len(read[one.id]["at"]) if columns and one.id in read else 0 for one in block.people]
-        which = [values for name, values in columns.items() if name in _WHICH]
-        courses[table].add(sizes, zip(*which, columns.get("total", [None] * sum(sizes)), strict=True))
-
-
-def _forms_sql(tables: Tables) -> str:
-    read = dict(_READ)
-    for name in _names(tables):
-        read |= _READ_FOR.get(name, {})
-    lists = ", ".join(f'array_agg({sql}) AS "{name}"' for name, sql in read.items())
-    return f"SELECT form.patient_id, {lists} {_FORMS} GROUP BY form.patient_id"
-
-
-def _names(tables: Tables) -> list[str]:
-    return [column.name for column in tables.get("scores", ())]
-
-
-def _by_patient(
-    rows: Iterable[asyncpg.Record], people: Iterable[Person], histories: Mapping[UUID, History]
-) -> dict[UUID, _Lists]:
-    starts = {one.id: (one.first_dose_at - _EPOCH) // _MICROSECOND for one in people}
-    return {row["patient_id"]: _placed(row, starts[row["patient_id"]], histories) for row in rows}
-
-
-def _placed(row: asyncpg.Record, start: int, histories: Mapping[UUID, History]) -> _Lists:
-    """With the weeks, as `week_index` has them."""
-    weeks = [(at - start) // _WEEK_US for at in row["at"]]
-    return {**row, "start": start, "week": weeks, "history": histories.get(row["patient_id"])}
-
-
-# --- One person -------------------------------------------------------------------------------------------------------
-
-
-def _of_person(columns: Sequence[Column], made: "_Made", read: _Lists | None, name: str) -> list[Sequence[Value]]:
-    if read is None:
-        return [()] * len(columns)
-    told = _in_shown_order([made[column.name](read) for column in columns if column.name != "patient"])
-    count = len(told[0])
-    return [[name] * count if column.name == "patient" else told.pop(0) for column in columns]
-
-
-def _in_shown_order(columns: Sequence[Sequence[Value]]) -> list[Sequence[Value]]:
-    """In the order of what the rows show: not in that of a time that is not told."""
-    unknown_first = _unknown_first if any(None in column for column in columns) else None
-    return list(zip(*sorted(zip(*columns, strict=True), key=unknown_first), strict=True))
-
-
-def _unknown_first(row: Sequence[Any]) -> list[tuple[bool, Any]]:
-    return [(value is not None, value) for value in row]
-
-
-def _together(people: Sequence[Sequence[Sequence[Value]]]) -> list[Values]:
-    return [list(chain.from_iterable(columns)) for columns in zip(*people, strict=True)]
-
 
 # --- Columns ----------------------------------------------------------------------------------------------------------
 
-_Made = Mapping[str, Callable[[_Lists], Sequence[Value]]]
+_BETWEEN: Final = "\x1f"  # is in no value: they are codes, numbers and days
+_DAYS: Final = "floor(date_part('epoch', {at} - one.first_dose_at) / (86400 * {days}))"  # as `week_index` has them
+_DATE: Final = "({at} AT TIME ZONE 'UTC' + make_interval(mins => {at}_offset_minutes))::date"  # by the writer's clock
 
-
-def _days(read: _Lists) -> list[int]:
-    return [(at - read["start"]) // _DAY_US for at in read["at"]]
-
-
-def _dates(read: _Lists) -> list[date]:
-    """By the clock of whoever wrote it down."""
-    first = _EPOCH.toordinal()
-    local = (at + offset * _MINUTE_US for at, offset in zip(read["at"], read["offset"], strict=True))
-    return [date.fromordinal(first + at // _DAY_US) for at in local]
-
-
-def _contexts(read: _Lists) -> list[Context]:
-    """Where each form stands among the doses, by the core's own rule; worked out once for all columns of it."""
-    if "contexts" not in read:
-        forms = zip(read["at"], read["instrument"], strict=True)
-        read["contexts"] = [
-            place(_EPOCH + at * _MICROSECOND, read["history"], get_instrument(key).recall_days).context
-            for at, key in forms
-        ]
-    return read["contexts"]  # type: ignore[no-any-return]  # of many kinds of lists
-
-
-def _dose_numbers(read: _Lists) -> list[int | None]:
-    return [one.dose_number for one in _contexts(read)]
-
-
-def _hours_since_dose(read: _Lists) -> list[float | None]:
-    return [one.hours_since_dose for one in _contexts(read)]
-
-
-def _since_dose(read: _Lists) -> list[str | None]:
-    return [since_dose_band(one.hours_since_dose) for one in _contexts(read)]
-
-
-def _severities(read: _Lists) -> list[str | None]:
-    return list(map(_severity, read["instrument"], read["total"]))
-
-
-def _subscales(read: _Lists) -> list[str | None]:
-    return list(map(_subscales_of, read["instrument"], read["responses"]))
+_STORED: Final[Mapping[str, Mapping[str, str]]] = {  # in SQL, by table
+    "scores": {
+        "week": _DAYS.format(at="form.taken_at", days=7),
+        "instrument": "form.instrument || '@' || form.instrument_version",
+        "total": "form.total",
+        "validity": "form.validity",
+        "taken_on": _DATE.format(at="form.taken_at"),
+        "day": _DAYS.format(at="form.taken_at", days=1),
+        "responses": "array_to_json(form.responses)",
+        "mode": "form.mode",
+    },
+    "sessions": {
+        "week": _DAYS.format(at="session.started_at", days=7),
+        "kind": "session.kind",
+        "started_on": _DATE.format(at="session.started_at"),
+    },
+}
+_OF_DOSES: Final[Mapping[str, Callable[[Context], Value]]] = {  # where a form stands, by the core's own rule
+    "dose_number": lambda context: context.dose_number,
+    "since_dose": lambda context: since_dose_band(context.hours_since_dose),
+    "hours_since_dose": lambda context: context.hours_since_dose,
+}
+_TYPES: Final[Mapping[str, Callable[[str], Value]]] = {  # the others are texts
+    "week": int,
+    "day": int,
+    "total": float,
+    "taken_on": date.fromisoformat,
+    "started_on": date.fromisoformat,
+    "dose_number": int,
+    "hours_since_dose": float,
+}
 
 
 @lru_cache(maxsize=4_096)
@@ -231,28 +77,190 @@ def _severity(key: str, total: float | None) -> str | None:
 
 
 @lru_cache(maxsize=4_096)
-def _subscales_of(key: str, responses: str) -> str | None:
+def _subscales(key: str, responses: str) -> str | None:
     found = score(get_instrument(key), json.loads(responses)).subscales
     return json.dumps(found, separators=(",", ":")) if found else None
 
 
-def _as_read(name: str) -> Callable[[_Lists], Sequence[Value]]:
-    return lambda read: read[name]
-
-
-_FORM_COLUMNS: Final[_Made] = {
-    "week": _as_read("week"),
-    "instrument": _as_read("instrument"),
-    "total": _as_read("total"),
-    "validity": _as_read("validity"),
-    "taken_on": _dates,
-    "day": _days,
-    "responses": _as_read("responses"),
-    "severity": _severities,
-    "mode": _as_read("mode"),
-    "dose_number": _dose_numbers,
-    "since_dose": _since_dose,
-    "hours_since_dose": _hours_since_dose,
-    "subscales": _subscales,
+_SCORED: Final[Mapping[str, tuple[Callable[..., Value], Sequence[str]]]] = {  # with what they are made of
+    "severity": (_severity, ("instrument", "total")),
+    "subscales": (_subscales, ("instrument", "responses")),
 }
-_SESSION_COLUMNS: Final[_Made] = {"week": _as_read("week"), "kind": _as_read("kind"), "started_on": _dates}
+_WHICH: Final = frozenset({"instrument", "kind", "week", "day", "taken_on", "started_on", *_OF_DOSES})  # and when
+
+
+def _made_of(column: str) -> Sequence[str]:
+    """Columns that are stored."""
+    if column in _OF_DOSES:
+        return ["instrument"]  # and when: it asks about some days before
+    return _SCORED[column][1] if column in _SCORED else [column]
+
+
+def check_in_of(columns: Iterable[Column]) -> Callable[[Row], CheckIn]:
+    """As the files tell it and no further: the attacker whose odds are counted has the files."""
+    names = _told(columns)
+    shown = [at for at, name in enumerate(names) if name in _WHICH]
+    if "total" not in names:
+        return lambda row: (*[row[at] for at in shown], None)
+    shown.append(names.index("total"))
+    return lambda row: tuple([row[at] for at in shown])
+
+
+def _told(columns: Iterable[Column]) -> list[str]:
+    """All but the one who it is."""
+    return [column.name for column in columns if column.role is not Role.PSEUDONYM]
+
+
+# --- Rows out of texts ------------------------------------------------------------------------------------------------
+
+
+class _Table:
+    """Forms or sessions: how they are read, and the rows of the different ones."""
+
+    def __init__(self, name: str, columns: Iterable[Column]) -> None:
+        self._columns = _told(columns)
+        self._stored = [*dict.fromkeys(chain.from_iterable(map(_made_of, self._columns)))]
+        self.of_doses = [one for one in self._columns if one in _OF_DOSES]
+        self.sql = f"concat({f', chr({ord(_BETWEEN)}), '.join(_STORED[name][one] for one in self._stored)})"
+        self._known: dict[str, Row] = {}
+
+    def rows(self, people: Sequence[Sequence[str]]) -> list[list[Row]]:
+        """Each person's, in the order of what they show: not in that of a time that is not told."""
+        self._know(set(chain.from_iterable(people)))
+        return [_in_order(map(self._known.__getitem__, texts)) for texts in people]
+
+    def with_doses(self, read: asyncpg.Record, history: History) -> list[str]:
+        """The texts of one person's forms, each with what columns tell of the doses."""
+        return [
+            _BETWEEN.join([text, *self._since_doses(at, key, history)])
+            for text, at, key in zip(read["texts"], read["at"], read["instrument"], strict=True)
+        ]
+
+    def _since_doses(self, at: datetime, key: str, history: History) -> Iterator[str]:
+        context = place(at, history, get_instrument(key).recall_days).context
+        for column in self.of_doses:
+            value = _OF_DOSES[column](context)
+            yield "" if value is None else str(value)
+
+    def _know(self, texts: set[str]) -> None:
+        if len(self._known) + len(texts) > MOST_KNOWN:
+            self._known.clear()
+        new = list(texts.difference(self._known))
+        if new:
+            self._known.update(zip(new, self._taken_apart(new), strict=True))
+
+    def _taken_apart(self, texts: Sequence[str]) -> Iterator[Row]:
+        values = by_column([tuple(text.split(_BETWEEN)) for text in texts])
+        read = dict(zip([*self._stored, *self.of_doses], values, strict=True))
+        known: dict[str, Values] = {column: _typed(column, texts) for column, texts in read.items()}
+        for column in self._columns:
+            if column in _SCORED:
+                score_of, needed = _SCORED[column]
+                known[column] = list(map(score_of, *(known[one] for one in needed)))
+        return zip(*(known[column] for column in self._columns), strict=True)
+
+
+def _typed(column: str, texts: Values) -> Values:
+    type_ = _TYPES.get(column, str)
+    values = {text: type_(str(text)) if text else None for text in set(texts)}
+    return [values[text] for text in texts]
+
+
+def _in_order(rows: Iterable[Row]) -> list[Row]:
+    """What is unknown comes first, where it matters."""
+    known = list(rows)
+    try:
+        known.sort()
+    except TypeError:
+        known.sort(key=lambda row: [(value is not None, value) for value in row])
+    return known
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+_COUNTED_FORMS: Final = f"form.clinic_id = $1 AND form.instrument = ANY($4::text[]) AND {COUNTED}"
+_FORMS: Final = f"""
+SELECT one.id AS patient_id, array_agg({{text}}) AS texts{{more}}
+FROM unnest($3::uuid[], $5::timestamptz[]) AS one (id, first_dose_at)
+JOIN assessment form ON form.patient_id = one.id
+WHERE {_COUNTED_FORMS}
+GROUP BY one.id
+"""
+_FOR_DOSES: Final = """,
+    array_agg(form.taken_at) AS at, array_agg(form.instrument || '@' || form.instrument_version) AS instrument"""
+_COUNT_FORMS: Final = f"""
+SELECT count(*) FROM assessment form WHERE form.patient_id = ANY($3::uuid[]) AND {_COUNTED_FORMS}
+"""
+_DONE_SESSIONS: Final = """
+FROM (
+  SELECT DISTINCT ON (id) * FROM treatment_session
+  WHERE clinic_id = $1 AND recorded_at <= $2
+    AND episode_id IN (SELECT id FROM episode WHERE clinic_id = $1 AND patient_id = ANY($3::uuid[]))
+  ORDER BY id, version DESC
+) session"""
+_IS_DONE: Final = "WHERE session.status = 'done' AND NOT session.entered_in_error"
+_SESSIONS: Final = f"""
+SELECT one.id AS patient_id, array_agg({{text}}) AS texts {_DONE_SESSIONS}
+JOIN unnest($3::uuid[], $4::timestamptz[]) AS one (id, first_dose_at) ON one.id = session.patient_id
+{_IS_DONE} GROUP BY one.id
+"""
+_COUNT_SESSIONS: Final = f"SELECT count(*) {_DONE_SESSIONS} {_IS_DONE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some people with all that was read of them; what becomes of it is computed by whoever writes it."""
+
+    people: Sequence[Person]
+    read: Mapping[str, Sequence[asyncpg.Record]]  # by table, of those who have any
+    histories: Mapping[UUID, History]  # where a column tells of doses
+
+
+class ReleaseRows:
+    """Those of all tables but `persons`."""
+
+    def __init__(self, source: Source, tables: Tables) -> None:
+        self._source = source
+        self._tables = {name: _Table(name, tables[name]) for name in _STORED if name in tables}
+
+    async def blocks(self, people: Sequence[Person]) -> AsyncIterator[Block]:
+        """In the order of the people."""
+        of_doses = any(table.of_doses for table in self._tables.values())
+        source = self._source
+        for some in parts(people, AT_ONCE):
+            ids = [one.id for one in some]
+            read = {name: await self._read(name, some) for name in self._tables}
+            known = await find_histories(source.connection, source.clinic_id, ids, source.known_at) if of_doses else {}
+            yield Block(some, read, known)
+
+    async def count(self, ids: Sequence[UUID]) -> int:
+        """Of people who are not in the release."""
+        count, fetch = 0, self._source.connection.fetchval
+        if "scores" in self._tables:
+            count += await fetch(_COUNT_FORMS, *self._source.then, ids, self._source.asked.instruments)
+        if "sessions" in self._tables:
+            count += await fetch(_COUNT_SESSIONS, *self._source.then, ids)
+        return count
+
+    def told(self, block: Block, names: Mapping[UUID, str]) -> dict[str, list[OfPerson]]:
+        """By table, of all people of the block; some have no rows."""
+        found = {}
+        for name, table in self._tables.items():
+            texts = {row["patient_id"]: self._texts(table, row, block.histories) for row in block.read[name]}
+            rows = table.rows([texts.get(one.id, ()) for one in block.people])
+            found[name] = [OfPerson(names[one.id], mine) for one, mine in zip(block.people, rows, strict=True)]
+        return found
+
+    async def _read(self, name: str, people: Sequence[Person]) -> list[asyncpg.Record]:
+        source, table = self._source, self._tables[name]
+        ids, doses = [one.id for one in people], [one.first_dose_at for one in people]
+        statement, values = _SESSIONS, [*source.then, ids, doses]
+        if name == "scores":
+            statement, values = _FORMS, [*source.then, ids, source.asked.instruments, doses]
+        told = statement.format(text=table.sql, more=_FOR_DOSES if table.of_doses else "")
+        rows: list[asyncpg.Record] = await source.connection.fetch(told, *values)
+        return rows
+
+    @staticmethod
+    def _texts(table: _Table, row: asyncpg.Record, histories: Mapping[UUID, History]) -> Sequence[str]:
+        return table.with_doses(row, histories[row["patient_id"]]) if table.of_doses else row["texts"]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint, Uuid
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint, Uuid, text
 from sqlmodel import Field, SQLModel
 
 
@@ -33,6 +33,11 @@ class AuditEvent(SQLModel, table=True):
     __table_args__ = (
         Index("ix_audit_event_by_time", "clinic_id", "at", "id"),
         Index("ix_audit_event_of_patient", "clinic_id", "subject_id", "at", "id"),
+        Index(
+            "ix_audit_event_of_download",
+            *("clinic_id", "resource_id", "at", "id"),
+            postgresql_where=text("action IN ('release_file.read', 'release.export')"),
+        ),
     )
 
     clinic_id: UUID = Field(primary_key=True)

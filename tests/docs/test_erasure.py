@@ -7,7 +7,7 @@ from pathlib import Path
 from app import tables
 from app.schemas.consents import ConsentPut, ConsentWithdrawal, PartTwoPut, Purpose
 from app.schemas.erasures import ErasureAnswer, ErasureGround
-from app.schemas.everything import EverythingAnswer
+from app.schemas.everything import EverythingAnswer, ReleaseOfPerson
 from app.schemas.fields import Body
 from app.schemas.patients import PatientCreate
 from app.services.erasure_ledger import parse_ledger
@@ -54,6 +54,7 @@ def test_every_column_of_everything_is_named() -> None:
     """So that whoever gets the document can read it, and whoever adds a column decides about it."""
     shown = {named(row[0])[0]: named(row[2]) for row in rows(ERASURE, "Everything about a person") if len(row) == 3}
     known = {name: part.table for name, part in PARTS.items()} | {"delivery": tables.Delivery}
+    assert set(shown.pop("release_person")) == set(ReleaseOfPerson.model_fields)
     assert shown.keys() == known.keys()
     for name, table in known.items():
         columns = {column.name for column in table.__table__.columns} - HIDDEN

@@ -9,6 +9,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from app.release_files import writers
 from app.release_files.cells import FORMULA_STARTS
 from app.release_files.model import FORMATS, Column, Format, ReleaseFileError, Row, TableShape
+from app.release_files.rows import OfPerson
 from app.release_files.writers import BATCH_ROWS, open_writer, write_table
 from tests.release_files.madeup import EVERY_KIND, EVERY_ROW, PERSONS, SCORES, persons_rows, scores_rows
 
 DATA = Path(__file__).parent / "data"
+BEHIND = TableShape("behind", (Column("n", "integer", "a number"), Column("patient", "text", "who")), ("n",), "x")
 
 
 def written(format_: Format, shape: TableShape, *batches: Sequence[Row]) -> bytes:
@@ -137,6 +141,67 @@ def test_parquet_knows_kinds_and_what_columns_mean() -> None:
     assert not table.schema.field("patient").nullable
     assert table.schema.field("day").metadata == {b"description": b"any day"}
     assert [tuple(row.values()) for row in table.to_pylist()] == EVERY_ROW
+
+
+# --- By person --------------------------------------------------------------------------------------------------------
+
+CELLS = st.tuples(
+    st.none() | TEXTS | RISKY, st.none() | st.integers(0, 3), st.none() | st.sampled_from([1.0, 2.5, 10]),
+    st.none() | st.booleans(), st.none() | st.dates(), st.none() | st.sampled_from(["red", "=blue"]),
+)  # fmt: skip
+PEOPLE = st.lists(st.lists(st.lists(CELLS, max_size=4), max_size=4), max_size=4)  # in some calls
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@given(PEOPLE, st.integers(1, 6))
+@settings(max_examples=100, deadline=None)
+def test_by_person_or_by_row_is_the_same_file(format_: Format, calls: list[list[list[Row]]], known: int) -> None:
+    """Whatever is remembered of the rows before, and however little of it."""
+    numbers, file = count(), io.BytesIO()
+    people = [[OfPerson(f"{next(numbers):04x}", rows) for rows in call] for call in calls]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writers, "MOST_KNOWN", known)
+        writer = open_writer(format_, EVERY_KIND, file)
+        for some in people:
+            writer.write_people(some)
+        facts = writer.close()
+    flat: list[Row] = [(one.name, *row) for some in people for one in some for row in one.rows]
+    assert file.getvalue() == written(format_, EVERY_KIND, flat)
+    assert facts.rows == len(flat)
+
+
+def test_what_equals_a_known_row_is_told_like_it() -> None:
+    """1.0 and True are equal to 1, which was found right: they are told as 1, and in no other type."""
+    table = io.BytesIO()
+    writer = open_writer("parquet", SCORES, table)
+    writer.write_people(
+        [OfPerson("0a", [(0, "phq-9@1", 1, "valid")]), OfPerson("0b", [(False, "phq-9@1", 1.0, "valid")])]
+    )
+    writer.close()
+    assert [row["week"] for row in parquet.read_table(table).to_pylist()] == [0, 0]
+
+
+REFUSED_PEOPLE: dict[str, tuple[TableShape, list[OfPerson]]] = {
+    "people out of order": (SCORES, [OfPerson("0b", ()), OfPerson("0a", ())]),
+    "a person twice": (SCORES, [OfPerson("0a", ())] * 2),
+    "nobody": (SCORES, [OfPerson("", [(0, "phq-9@1", 1, "valid")])]),
+    "an unknown word": (SCORES, [OfPerson("0a", [(0, "phq-9@1", 1, "splendid")])]),
+    "a cell too many": (SCORES, [OfPerson("0a", [("0a", 0, "phq-9@1", 1, "valid")])]),
+    "no number": (SCORES, [OfPerson("0a", [(0, "phq-9@1", float("nan"), "valid")])]),
+    "somebody behind": (BEHIND, [OfPerson("0a", [(1,)])]),
+}
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("case", REFUSED_PEOPLE)
+def test_bad_people_end_the_file(case: str, format_: Format) -> None:
+    """As bad rows do."""
+    shape, people = REFUSED_PEOPLE[case]
+    writer = open_writer(format_, shape, io.BytesIO())
+    with pytest.raises(ReleaseFileError, match=f"^{shape.name}, in the batch after row 0: "):
+        writer.write_people(people)
+    with pytest.raises(ReleaseFileError, match="broke off"):
+        writer.close()
 
 
 # --- Refusals ---------------------------------------------------------------------------------------------------------

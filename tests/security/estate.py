@@ -252,6 +252,24 @@ async def _make_releases(estate: Estate) -> None:
         await store_file(connection, key, estate.clinic_id, id_, "assessments.csv", file)
 
 
+async def release_long_ago(estate: Estate, patient: str, **manifest: Any) -> str:
+    """With this patient in it, for somebody who has left; its names and files are gone."""
+    id_, left = new_id(), new_id()
+    asked, made = RELEASE | {"recipient": estate.name}, release_example()["manifest"] | manifest
+    async with estate.database.connection(estate.clinic_id) as connection:
+        await connection.execute(_LONG_AGO, estate.clinic_id, id_, left, json.dumps(asked), json.dumps(made))
+        await connection.execute(_IN_IT, estate.clinic_id, id_, UUID(patient))
+    return str(id_)
+
+
+_LONG_AGO = """
+INSERT INTO release (clinic_id, id, status, request, manifest, requested_at, requested_by, decided_at, decided_by,
+    ready_at, expires_at, ended_at, ended_because, attempts, persons_read, rows_written)
+VALUES ($1, $2, 'expired', $4, $5, now(), $3, now(), $1, now(), now(), now(), 'expired', 1, 0, 0)
+"""
+_IN_IT = "INSERT INTO release_person (clinic_id, release_id, patient_id) VALUES ($1, $2, $3)"
+
+
 def release_example() -> dict[str, Any]:
     found: dict[str, Any] = ReleaseAnswer.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
     return found
@@ -292,6 +310,7 @@ async def _furnish_patient(estate: Estate, things: dict[str, str]) -> None:
             made["link_token" if kind == "link" else "code_token"] = answer["token"]
     consent = await _send(estate, "PUT", f"/v1/patients/{patient}/consents", CONSENT | {"document": f"{name} scan"})
     made["consent"] = consent["id"]
+    made["past_release"] = await release_long_ago(estate, patient)
     made |= await _fill_forms(estate, patient)
     things |= made
 

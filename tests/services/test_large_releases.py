@@ -5,7 +5,7 @@ import csv
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -17,12 +17,15 @@ import pytest
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.privacy.dates import since_dose_band, week_index
+from app.release_files import writers
+from app.release_files.rows import MOST_KNOWN
 from app.schemas.releases import ReleaseCreate
 from app.scoring import get_instrument, score
 from app.scoring.episode import episode_at, place, stretch
 from app.scoring.model import Point, Validity
 from app.scoring.standing import standing
 from app.scoring.treatment import usual_baseline
+from app.services import release_rows
 from app.services.histories import History, find_histories
 from app.services.patient_records import whole
 from app.services.release_builds import build_next
@@ -82,12 +85,17 @@ async def known_at(database: Database, cohort: Cohort) -> datetime:
 
 
 async def built(
-    database: Database, cohort: Cohort, known_at: datetime, stack: AsyncExitStack, names: dict[UUID, str]
+    database: Database,
+    cohort: Cohort,
+    known_at: datetime,
+    stack: AsyncExitStack,
+    names: dict[UUID, str],
+    columns: Sequence[str] = tuple(ALL),
 ) -> Built:
     async def nothing(_persons: int, _rows: int) -> None:
         pass
 
-    asked = ReleaseCreate.model_validate(ASKED | {"columns": ALL})
+    asked = ReleaseCreate.model_validate(ASKED | {"columns": [*columns]})
     connection = await stack.enter_async_context(database.snapshot(cohort.clinic_id, 120))
     source = Source(connection, database.keys, cohort.clinic_id, cohort.clinic_id, asked, known_at)
     return await build(source, lambda ids: {id_: names[id_] for id_ in ids}, Step(nothing), stack)
@@ -169,6 +177,36 @@ async def test_every_cell_is_what_the_core_says_of_the_form(
     assert len({row["mode"] for row in scores}) == 2
     assert made.manifest["persons_out"] == PEOPLE
     assert [row["patient"] for row in scores] == sorted(row["patient"] for row in scores)
+
+
+@pytest.mark.parametrize("column", ["total", "severity", "subscales", "dose_number", "hours_since_dose"])
+async def test_a_column_alone_says_what_it_says_beside_others(
+    database: Database, cohort: Cohort, known_at: datetime, column: str
+) -> None:
+    """Though what it is made of is not told then."""
+    names = {id_: uuid4().hex for id_ in cohort.patients}
+    async with AsyncExitStack() as stack:
+        whole = read(await built(database, cohort, known_at, stack, names), "scores.csv")
+        alone = read(await built(database, cohort, known_at, stack, names, [f"scores.{column}"]), "scores.csv")
+    assert set(alone[0]) == {"patient", column}
+    assert Counter((row["patient"], row[column]) for row in whole) == Counter(tuple(row.values()) for row in alone)
+
+
+async def test_files_do_not_hang_on_how_much_is_in_memory(
+    database: Database, cohort: Cohort, known_at: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on how many people are read at once, nor on how much is remembered of the rows before."""
+    names = {id_: uuid4().hex for id_ in cohort.patients}
+    facts = []
+    for at_once, known in ((release_rows.AT_ONCE, MOST_KNOWN), (7, 5)):
+        monkeypatch.setattr(release_rows, "AT_ONCE", at_once)
+        for module in (release_rows, writers):
+            monkeypatch.setattr(module, "MOST_KNOWN", known)
+        async with AsyncExitStack() as stack:
+            made = await built(database, cohort, known_at, stack, names)
+        facts.append(made.manifest)
+    assert facts[0] == facts[1]
+    assert {one["name"] for one in facts[0]["files"]} >= {"persons.csv", "scores.csv", "sessions.csv"}
 
 
 async def test_two_workers_build_two_releases_at_once(address: PostgresAddress, cohort: Cohort) -> None:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from app.release_files.model import ReleaseFileError
-from app.release_files.rows import Values
+from app.release_files.model import ReleaseFileError, Row
+from app.release_files.rows import OfPerson
 from app.schemas.releases import ReleaseCreate, ReleaseShape
 from app.services.release_package import ReleaseFiles
 from app.services.releases import columns_asked
@@ -31,13 +31,10 @@ def asked(**other: Any) -> ReleaseCreate:
     return ReleaseCreate.model_validate(whole | other)
 
 
-def courses(first: int, people: int) -> list[Values]:
-    """Some persons with a form in each week, in the order of the columns."""
-    forms = [(f"p{person:08}", week) for person in range(first, first + people) for week in range(WEEKS)]
-    count = len(forms)
-    responses = "[1,1,1,1,1,1,1,1,2]"
-    patients, weeks = [patient for patient, _ in forms], [week for _, week in forms]
-    return [patients, weeks, ["phq-9@1"] * count, [10] * count, ["valid"] * count, [responses] * count]
+def courses(first: int, people: int) -> list[OfPerson]:
+    """Some persons with a form in each week."""
+    forms: list[Row] = [(week, "phq-9@1", 10, "valid", "[1,1,1,1,1,1,1,1,2]") for week in range(WEEKS)]
+    return [OfPerson(f"p{person:08}", forms) for person in range(first, first + people)]
 
 
 def highest(stack: AsyncExitStack, blocks: int, people: int) -> int:
@@ -92,6 +89,6 @@ async def test_a_person_in_two_parts_is_a_mistake() -> None:
     async with AsyncExitStack() as stack:
         files = ReleaseFiles(asked(), columns_asked(asked()), ["phq-9@1"], UUID(int=7), stack)
         files.write("scores", courses(0, 2))
-        files.write("scores", [[] for _ in range(6)])
+        files.write("scores", [OfPerson("p00000001a", ())])
         with pytest.raises(ReleaseFileError, match="two parts"):
             files.write("scores", courses(1, 2))

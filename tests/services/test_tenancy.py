@@ -266,6 +266,27 @@ async def test_pooler_mode_serves_both_pools(address: PostgresAddress) -> None:
         await database.close()
 
 
+async def test_a_snapshot_spells_days_and_numbers_alike_on_every_server(
+    address: PostgresAddress, clinic: Clinic
+) -> None:
+    """A release is made of such texts: a server that writes 02.03.2026 and cuts digits off would change its files."""
+    owner = await asyncpg.connect(address.owner_url)
+    name = await owner.fetchval("SELECT quote_ident(current_database())")
+    database = Database(address.runtime_url, Settings(pool_size=1, orm_pool_size=1))
+    try:
+        await owner.execute(f"ALTER DATABASE {name} SET datestyle = 'German'")
+        await owner.execute(f"ALTER DATABASE {name} SET extra_float_digits = -9")
+        await database.open()
+        async with database.snapshot(clinic.clinic_id, most_seconds=30) as snapshot:
+            told = await snapshot.fetchval("SELECT concat(DATE '2026-03-02', ' ', 10.333333333333334::float8)")
+    finally:
+        await database.close()
+        await owner.execute(f"ALTER DATABASE {name} RESET datestyle")
+        await owner.execute(f"ALTER DATABASE {name} RESET extra_float_digits")
+        await owner.close()
+    assert told == "2026-03-02 10.333333333333334"
+
+
 async def test_a_snapshot_stays_as_it_was(database: Database, clinic: Clinic) -> None:
     """What others store meanwhile is not in it, it sees its own clinic alone, and it stores nothing itself."""
     add = "INSERT INTO patient (clinic_id, id, created_at) VALUES ($1, gen_random_uuid(), now())"
