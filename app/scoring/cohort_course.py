@@ -4,10 +4,9 @@ A cohort counts persons, so one course stands for each. Time order is all that i
 caused what came after it.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from itertools import starmap
@@ -23,7 +22,7 @@ from app.scoring.nhs import PHQ9_GAD7, PHQ9_PCL5, FirstLast, PairOutcome, first_
 from app.scoring.quality_measures import Measured, measured
 from app.scoring.session_effect import STANDARD_PAIRING, PairingRules, effect_sizes
 from app.scoring.timeline import DAY, HOUR, InTimeOrder, elapsed, in_time_order, instant
-from app.scoring.treatment import Baseline, BaselineRule, Dose, NoBaseline, choose_baseline
+from app.scoring.treatment import Baseline, BaselineRule, Dose, DoseLine, NoBaseline, choose_baseline, dose_line
 
 _WEEKS: Final = {week.number: week for week in WEEKS}
 
@@ -94,6 +93,11 @@ class CourseRecord:
     closed: bool = False  # the course is over
     contacts: int = 0  # sessions held of any kind
     companions: Mapping[str, FirstLast] = field(default_factory=dict)  # first and last total of other instruments
+
+    @property
+    def is_finished(self) -> bool:
+        """Over after enough contacts, as NHS Talking Therapies counts a course; no other is judged by two measures."""
+        return self.closed and self.contacts >= LEAST_CONTACTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,26 +194,19 @@ def course_outcome(
     >>> found.looks[0].findings[0].value, found.looks[1].findings[0].value, found.looks[2].findings[0].value
     ('unknown', 'met', 'unknown')
     """
-    first = min(instant(dose.started_at) for dose in course.doses)
-    everything = in_time_order(course.points)
-    own = _own(everything, course.ends_at)
+    doses, everything = dose_line(course.doses), in_time_order(course.points)
+    own = everything if course.ends_at is None else InTimeOrder(everything.before(course.ends_at))
     before = baseline.point.total if isinstance(baseline, Baseline) else None
-    response = first_response(own, baseline, course.doses, instrument) if before is not None else None
+    response = first_response(own, baseline, doses, instrument) if before is not None else None
     return CourseOutcome(
         baseline=before,
-        looks=_looks(instrument, own, course, first, before, as_of),
+        looks=_looks(instrument, own, course, doses.starts[0], before, as_of),
         response_days=None if response is None else _response_days(response),
         doses=len(course.doses),
-        effects=_effects(instrument, own, course.doses),
+        effects=_effects(instrument, own, doses),
         pairs=_pairs(instrument, own, course),
         measured=measured(instrument, baseline, everything, as_of),
     )
-
-
-def _own(points: InTimeOrder, ends_at: datetime | None) -> InTimeOrder:
-    if ends_at is None:
-        return points
-    return InTimeOrder(points[: bisect_left(points.instants, instant(ends_at))])
 
 
 def _looks(
@@ -220,31 +217,29 @@ def _looks(
     before: float | None,
     as_of: datetime,
 ) -> tuple[Look, ...]:
-    timed = zip(points.instants, points, strict=True)
-    scored = [(at - first, point.total) for at, point in timed if point.total is not None]
-    times = [since for since, _ in scored]
-    speaks_from = MINIMUM_RECALL_AFTER * instrument.recall_days * DAY
-    now, end = elapsed(first, as_of), None if course.ends_at is None else elapsed(first, course.ends_at)
+    speaks_from = first + MINIMUM_RECALL_AFTER * instrument.recall_days * DAY
+    now, end = instant(as_of), None if course.ends_at is None else instant(course.ends_at)
     looks = []
     for at in TIME_POINTS:
-        closes = at.after + at.late
+        middle = first + at.after
+        opens, closes = middle - at.early, middle + at.late
         if now < closes:
             looks.append(_NOT_YET_DUE)
             continue
-        window = scored[bisect_left(times, at.after - at.early) : bisect_right(times, closes)]
-        judged = [form for form in window if form[0] >= speaks_from]
-        total = _nearest(judged or window, at.after)
+        judged = _nearest(points.between(max(opens, speaks_from), closes), middle)
+        total = _nearest(points.between(opens, closes), middle) if judged is None else judged
         absent = Presence.ENDED if end is not None and end <= closes else Presence.MISSED
         presence = absent if total is None else Presence.OBSERVED
-        looks.append(_look(instrument, before, presence, total, judged=bool(judged)))
+        looks.append(_look(instrument, before, presence, total, judged=judged is not None))
     return tuple(looks)
 
 
 _NOT_YET_DUE: Final = Look(Presence.NOT_YET_DUE, None, judged=False, findings=())
 
 
-def _nearest(forms: Sequence[tuple[timedelta, int | float]], middle: timedelta) -> int | float | None:
-    return min(forms, key=lambda form: abs(form[0] - middle))[1] if forms else None
+def _nearest(points: Sequence[Point], middle: datetime) -> int | float | None:
+    scored = [point for point in points if point.total is not None]
+    return min(scored, key=lambda point: abs(elapsed(middle, point.at))).total if scored else None
 
 
 @lru_cache(maxsize=16_384)  # whole totals are few: each pair is judged once, and stored once
@@ -275,7 +270,7 @@ def _response_days(spell: Spell) -> tuple[float, bool] | None:
     return None if spell.days_sustained is None else (spell.days_sustained, not spell.censored)
 
 
-def _effects(instrument: Instrument, points: InTimeOrder, doses: Sequence[Dose]) -> tuple[DoseEffect, ...]:
+def _effects(instrument: Instrument, points: InTimeOrder, doses: DoseLine) -> tuple[DoseEffect, ...]:
     return tuple(starmap(_dose_effect, effect_sizes(points, doses, instrument, _pairing(instrument))))
 
 
@@ -291,7 +286,7 @@ def _pairing(instrument: Instrument) -> PairingRules:
 
 def _pairs(instrument: Instrument, points: InTimeOrder, course: CourseRecord) -> tuple[PairOutcome, ...]:
     """NHS Talking Therapies judges a finished course alone, and by two measures."""
-    if instrument.id != PHQ9_GAD7.depression.instrument_id or not course.closed or course.contacts < LEAST_CONTACTS:
+    if instrument.id != PHQ9_GAD7.depression.instrument_id or not course.is_finished:
         return ()
     own, nothing = first_and_last(points), FirstLast(None, None)
     others = (course.companions.get(pair.anxiety.instrument_id, nothing) for pair in PAIRS)

@@ -112,7 +112,7 @@ class _Course:
 def durability(
     points: Iterable[Point],
     baseline: Baseline | NoBaseline,
-    doses: Iterable[Dose],
+    doses: Iterable[Dose] | DoseLine,
     instrument: Instrument,
     rule: DurabilityRule = FIRST_FORM_WITHOUT,
 ) -> Durability:
@@ -165,7 +165,7 @@ def durability(
 def first_response(
     points: Iterable[Point],
     baseline: Baseline | NoBaseline,
-    doses: Iterable[Dose],
+    doses: Iterable[Dose] | DoseLine,
     instrument: Instrument,
     rule: DurabilityRule = FIRST_FORM_WITHOUT,
 ) -> Spell:
@@ -191,27 +191,20 @@ def first_response(
 def _read(
     points: Iterable[Point],
     baseline: Baseline | NoBaseline,
-    doses: Iterable[Dose],
+    doses: Iterable[Dose] | DoseLine,
     instrument: Instrument,
     rule: DurabilityRule,
 ) -> tuple[_Course | Spell, tuple[Point, ...], Sequence[Point], Sequence[Point]]:
     """The course, its judged forms, and those with a total among those after the dose."""
-    line = dose_line(doses)
-    after = _after_treatment(points, baseline, line)
+    line, ordered = dose_line(doses), in_time_order(points)
+    if isinstance(baseline, NoBaseline) or not line.starts:
+        return _course(baseline, line, (), NoSpell.NO_FORM_AFTER_DOSE, rule), (), (), ()
+    begins = max(instant(baseline.point.at), line.starts[0])
+    after = ordered.after(begins)
     with_total = [point for point in after if point.total is not None]
-    forms = tuple(point for point in with_total if _may_speak(point, line, instrument, rule))
+    speaking = line.speaking(ordered, begins, instrument.recall_days, rule.minimum_recall_after)
+    forms = tuple([point for point in speaking if point.total is not None])
     return _course(baseline, line, forms, _why_none(after, with_total), rule), forms, with_total, after
-
-
-def _after_treatment(points: Iterable[Point], baseline: Baseline | NoBaseline, doses: DoseLine) -> tuple[Point, ...]:
-    if isinstance(baseline, NoBaseline) or not doses.starts:
-        return ()
-    return in_time_order(points).after(max(instant(baseline.point.at), doses.starts[0]))
-
-
-def _may_speak(point: Point, doses: DoseLine, instrument: Instrument, rule: DurabilityRule) -> bool:
-    share = doses.recall_share(point.at, instrument.recall_days)
-    return share is not None and share >= rule.minimum_recall_after
 
 
 def _why_none(after: Sequence[Point], with_total: Sequence[Point]) -> NoSpell:
@@ -241,7 +234,7 @@ def _response(course: _Course, instrument: Instrument) -> Spell:
     baseline = course.baseline.total
     if _verdict(instrument, threshold, baseline, baseline).reason == "zero_baseline":
         return _no_spell(threshold, NoSpell.ZERO_BASELINE)
-    holds = partial(_meets, instrument, threshold, baseline)
+    holds = _holds(instrument, threshold, baseline)
     return _spell(course, threshold, begins=holds, ends=lambda total: not holds(total))
 
 
@@ -249,7 +242,7 @@ def _remission(course: _Course, instrument: Instrument) -> Spell:
     threshold = default_threshold(instrument, REMISSION)
     if threshold is None:
         return _no_spell(None, NoSpell.NO_RULE)
-    holds = partial(_meets, instrument, threshold, course.baseline.total)
+    holds = _holds(instrument, threshold, course.baseline.total)
     if holds(course.baseline.total):
         return _no_spell(threshold, NoSpell.IN_REMISSION_AT_BASELINE)
     screen = default_cut_point(instrument)
@@ -260,8 +253,9 @@ def _remission(course: _Course, instrument: Instrument) -> Spell:
 _verdict: Final = lru_cache(maxsize=4_096)(verdict_of)
 
 
-def _meets(instrument: Instrument, threshold: Threshold, baseline: float | None, total: float | None) -> bool:
-    return _verdict(instrument, threshold, baseline, total).met is True
+@lru_cache(maxsize=1_024)
+def _holds(instrument: Instrument, threshold: Threshold, baseline: float | None) -> _OfTotal:
+    return lru_cache(maxsize=1_024)(lambda total: verdict_of(instrument, threshold, baseline, total).met is True)
 
 
 def _is_case(screen: Screen, total: float | None) -> bool:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from app.scoring.timeline import DAY, instant
 from app.scoring.treatment import MAXIMUM_BASELINE_AGE_DAYS, Context, Dose, context
 
+_LONG_AGO: datetime = datetime.min.replace(tzinfo=UTC)
 _LEAD: timedelta = MAXIMUM_BASELINE_AGE_DAYS * DAY  # before it opens: where its baseline may lie
 
 
@@ -50,13 +51,11 @@ def episode_at(at: datetime, episodes: Iterable[Episode]) -> Episode | None:
     [None, '2025', '2026']
     """
     moment = instant(at)
-    begun = sorted((one for one in episodes if instant(one.opened_at) <= moment), key=_age)
+    begun = [one for one in episodes if instant(one.opened_at) <= moment]
     opened = [one for one in begun if one.closed_at is None or instant(one.closed_at) >= moment]
-    dosed = [(latest, one) for one in opened if (latest := _latest_dose(one, moment)) is not None]
-    if dosed:
-        return max(dosed, key=lambda pair: (pair[0], _age(pair[1])))[1]
-    candidates = opened or begun
-    return candidates[-1] if candidates else None
+    if opened:
+        return max(opened, key=lambda one: (_latest_dose(one, moment), _age(one)))
+    return max(begun, key=_age, default=None)
 
 
 def place(at: datetime, episodes: Sequence[Episode], recall_days: float) -> PlacedContext:
@@ -114,6 +113,6 @@ def _age(episode: Episode) -> tuple[datetime, str]:
     return instant(episode.opened_at), episode.id
 
 
-def _latest_dose(episode: Episode, moment: datetime) -> datetime | None:
-    started = (instant(dose.started_at) for dose in episode.doses)
-    return max((at for at in started if at <= moment), default=None)
+def _latest_dose(episode: Episode, moment: datetime) -> datetime:
+    """By a moment; one without is behind all others."""
+    return max((at for dose in episode.doses if (at := instant(dose.started_at)) <= moment), default=_LONG_AGO)

@@ -7,7 +7,7 @@ Items are numbered from 1, as they are printed on the form.
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 class Validity(StrEnum):
@@ -262,8 +262,7 @@ class Score:
     functional_difficulty: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):  # of everything here the most are made of these, and tuples are made fastest
     """One scored form on the time line, as every longitudinal function takes it. `at` carries an offset."""
 
     id: str

@@ -5,7 +5,7 @@ record here. Index is the baseline before the first dose. `DIFFERS` is printed w
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from typing import Final
 
@@ -69,14 +69,13 @@ def measured(
     if isinstance(baseline, NoBaseline) or baseline.point.total is None or baseline.point.total <= INDEX_ABOVE:
         return Measured(None, None, None, None)
     index, today = instant(baseline.point.at).date(), instant(as_of).date()
-    scored = [(instant(point.at).date(), point.total) for point in points if point.total is not None]
     year = _year_after(index)
     opens, closes = year - CMS159_DAYS * DAY, year + CMS159_DAYS * DAY
-    at_year = _last(scored, opens, closes)
+    at_year = _last(points, opens, closes)
     cms159 = None if today <= closes else at_year is not None and _meets(instrument, "remission", None, at_year)
     if today <= index + DRRE_TO * DAY:
         return Measured(cms159, None, None, None)
-    later = _last(scored, index + DRRE_FROM * DAY, index + DRRE_TO * DAY)
+    later = _last(points, index + DRRE_FROM * DAY, index + DRRE_TO * DAY)
     return Measured(
         cms159_remission=cms159,
         drre_follow_up=later is not None,
@@ -93,8 +92,9 @@ def _year_after(day: date) -> date:
         return day.replace(year=day.year + 1, day=28)
 
 
-def _last(scored: list[tuple[date, int | float]], opens: date, closes: date) -> int | float | None:
-    return next((total for day, total in reversed(scored) if opens <= day <= closes), None)
+def _last(points: InTimeOrder, opens: date, closes: date) -> int | float | None:
+    within = points.between(datetime.combine(opens, time.min, UTC), datetime.combine(closes, time.max, UTC))
+    return next((point.total for point in reversed(within) if point.total is not None), None)
 
 
 @lru_cache(maxsize=1_024)

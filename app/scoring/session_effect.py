@@ -15,7 +15,7 @@ from app.scoring.change import change
 from app.scoring.measurement import measurement_error
 from app.scoring.model import Instrument, Point
 from app.scoring.timeline import HOUR, InTimeOrder, elapsed, in_time_order, instant
-from app.scoring.treatment import Dose, NumberedDose, numbered, recall_share
+from app.scoring.treatment import Dose, DoseLine, NumberedDose, dose_line, recall_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +151,12 @@ def session_effects(
     [('24h', 'recall_straddles_dose'), ('72h', 'none_after'), ('7d', None)]
     """
     forms = in_time_order(points)
-    ordered = numbered(doses)
+    line = dose_line(doses)
     error = _error(instrument)
     standard_error = None if error is None else error.s_diff
     return tuple(
         _session(each, stretch, forms, instrument, rules, standard_error)
-        for each, stretch in zip(ordered, _stretches(ordered), strict=True)
+        for each, stretch in zip(line.doses, _stretches(line), strict=True)
     )
 
 
@@ -164,7 +164,10 @@ _error: Final = lru_cache(maxsize=64)(measurement_error)
 
 
 def effect_sizes(
-    points: Iterable[Point], doses: Iterable[Dose], instrument: Instrument, rules: PairingRules = STANDARD_PAIRING
+    points: Iterable[Point],
+    doses: Iterable[Dose] | DoseLine,
+    instrument: Instrument,
+    rules: PairingRules = STANDARD_PAIRING,
 ) -> Iterator[tuple[int, str, int | float]]:
     """The effects of `session_effects` that can be estimated: dose number, window, points. For thousands of courses.
 
@@ -185,8 +188,8 @@ def effect_sizes(
     [(1, '7d', -13)]
     """
     forms = in_time_order(points)
-    ordered = numbered(doses)
-    for each, stretch in zip(ordered, _stretches(ordered), strict=True):
+    line = dose_line(doses)
+    for each, stretch in zip(line.doses, _stretches(line), strict=True):
         before = _before(stretch, forms, rules)
         for window in rules.after if isinstance(before, Point) else ():
             effect = _effect(before, *_choose_after(window, stretch, forms, instrument, rules), instrument)
@@ -199,13 +202,15 @@ def _effect(
 ) -> int | float | None:
     if after is None or reason is not None or isinstance(before, NotEstimable):
         return None
-    return change(instrument, before.total, after.total).points
+    return _change(instrument, before.total, after.total).points
 
 
-def _stretches(doses: Sequence[NumberedDose]) -> Iterable[_Stretch]:
-    starts = [instant(each.dose.started_at) for each in doses]
-    neighbours = zip((None, *starts), starts, (*starts[1:], None), strict=False)  # the first runs one longer
-    return (_Stretch(previous, start, following) for previous, start, following in neighbours)
+_change: Final = lru_cache(maxsize=4_096)(change)  # totals are few, and a cohort has thousands of doses
+
+
+def _stretches(line: DoseLine) -> Iterable[_Stretch]:
+    starts = line.starts
+    return map(_Stretch, (None, *starts), starts, (*starts[1:], None))  # the first runs one longer
 
 
 def _session(

@@ -7,8 +7,7 @@ from daylight saving. Every time is therefore turned into UTC before it is subtr
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 from app.scoring.model import Point
 
@@ -17,16 +16,23 @@ DAY: Final = timedelta(days=1)  # 24 hours of elapsed time, also on the day a cl
 
 
 class InTimeOrder(tuple[Point, ...]):  # noqa: SLOT001  # slots would leave no room for the instants
-    """Points in the order `in_time_order` gives them, which alone makes these: nobody has to sort them again."""
+    """Points in the order that `in_time_order` gives them: nobody has to sort them again."""
 
-    @cached_property
-    def instants(self) -> list[datetime]:
-        """Of the points, in UTC: looked up many times over."""
-        return [instant(point.at) for point in self]
+    instants: list[datetime]  # of the points, in UTC: looked up many times over
+
+    def __new__(cls, points: Iterable[Point] = ()) -> Self:
+        """Of points that are in this order already."""
+        self = super().__new__(cls, points)
+        self.instants = [instant(point.at) for point in self]
+        return self
 
     def between(self, opens: datetime, closes: datetime) -> tuple[Point, ...]:
         """The points from one instant to another, both included."""
         return self[bisect_left(self.instants, instant(opens)) : bisect_right(self.instants, instant(closes))]
+
+    def before(self, at: datetime) -> tuple[Point, ...]:
+        """The points earlier than an instant."""
+        return self[: bisect_left(self.instants, instant(at))]
 
     def until(self, at: datetime) -> tuple[Point, ...]:
         """The points up to an instant, included."""

@@ -6,16 +6,18 @@ What follows a dose is described by its place in time. Nothing here says that th
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
 from app.scoring.model import Point
-from app.scoring.timeline import DAY, HOUR, elapsed, in_time_order, instant
+from app.scoring.timeline import DAY, HOUR, InTimeOrder, elapsed, in_time_order, instant
 
 MAXIMUM_BASELINE_AGE_DAYS: Final = 28  # days before the first dose; judgement: two recall windows of the PHQ-9
 _NO_TIME: Final = timedelta(0)
+_NEXT: Final = timedelta.resolution  # later by this is strictly later
+_END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,12 @@ class DoseLine:
         """Those that had started strictly before an instant."""
         return self.doses[: bisect_left(self.starts, instant(at))]
 
-    def recall_share(self, at: datetime, recall_days: float) -> float | None:
-        """As the function, for the nearest dose that had started strictly before; None while none had."""
-        form = instant(at)
-        count = bisect_left(self.starts, form)
-        return _share(form - self.starts[count - 1], _window(recall_days)) if count else None
+    def speaking(self, points: InTimeOrder, after: datetime, recall_days: float, least_share: float) -> list[Point]:
+        """Those later than an instant with such a share of their recall window after the nearest dose before them."""
+        silent = max(least_share * _window(recall_days), _NEXT)
+        ends, opens = (*self.starts[1:], _END_OF_TIME), instant(after) + _NEXT
+        stretches = zip(self.starts, ends, strict=False)  # without a dose there is none
+        return [point for start, end in stretches for point in points.between(max(start + silent, opens), end)]
 
     def context(self, at: datetime, recall_days: float) -> Context:
         """As the function `context`, which says what it means."""
@@ -129,8 +132,8 @@ def numbered(doses: Iterable[Dose]) -> tuple[NumberedDose, ...]:
     return tuple(NumberedDose(number, dose) for number, dose in enumerate(in_order, start=1))
 
 
-def dose_line(doses: Iterable[Dose]) -> DoseLine:
-    """The doses of one episode as a line of time.
+def dose_line(doses: Iterable[Dose] | DoseLine) -> DoseLine:
+    """The doses of one episode as a line of time; one that is given as such is that line.
 
     Units and range: numbered from 1 as by `numbered`. Missing data: no dose gives an empty line.
 
@@ -141,9 +144,11 @@ def dose_line(doses: Iterable[Dose]) -> DoseLine:
 
     >>> from datetime import UTC
     >>> line = dose_line(Dose(str(day), datetime(2026, 1, day, 9, tzinfo=UTC)) for day in (8, 1))
-    >>> [line.recall_share(datetime(2026, 1, day, 9, tzinfo=UTC), recall_days=14) for day in (1, 8, 15)]
-    [None, 0.5, 0.5]
+    >>> [len(line.before(datetime(2026, 1, day, 9, tzinfo=UTC))) for day in (1, 8, 15)]
+    [0, 1, 2]
     """
+    if isinstance(doses, DoseLine):
+        return doses
     in_order = numbered(doses)
     return DoseLine(in_order, tuple(instant(each.dose.started_at) for each in in_order))
 
@@ -296,7 +301,7 @@ def _before_treatment(
     if first_dose_at is None:
         return BaselineReason.NO_DOSE
     before = in_time_order(points).until(first_dose_at)
-    found = _first(before[::-1], BaselineReason.NONE_BEFORE_FIRST_DOSE)
+    found = _first(reversed(before), BaselineReason.NONE_BEFORE_FIRST_DOSE)
     if isinstance(found, Point) and elapsed(found.at, first_dose_at) > maximum_age_days * DAY:
         return BaselineReason.TOO_OLD
     return found

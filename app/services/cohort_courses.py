@@ -6,11 +6,12 @@ same functions as everywhere; no figure is made in SQL that the core could make.
 
 import asyncio
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,12 +32,11 @@ from app.scoring.cohort_course import (
 )
 from app.scoring.cohort_outcomes import CohortRecord, EventCount
 from app.scoring.episode import Episode, stretch
-from app.scoring.model import Instrument, Point, Validity
+from app.scoring.model import Instrument
 from app.scoring.nhs import FirstLast, first_and_last
 from app.scoring.timeline import InTimeOrder
 from app.scoring.treatment import Baseline, Dose, NoBaseline
-from app.services.histories import History
-from app.services.patient_records import COUNTS, whole
+from app.services.patient_records import COUNTS, name_of, points_in_order
 
 ANY_EVENT: Final = "any"
 SERIOUS_EVENT: Final = "any_serious"
@@ -67,14 +67,28 @@ WHERE status = 'done' AND NOT entered_in_error AND started_at <= $2
 GROUP BY episode_id
 """
 _FORMS: Final = f"""
-SELECT patient_id, instrument, array_agg(taken_at) AS times, array_agg(total) AS totals
+SELECT patient_id, array_agg(taken_at) AS times, array_agg(total) AS totals
 FROM (
-  SELECT form.patient_id, form.instrument, form.taken_at, form.total FROM assessment form
-  WHERE form.clinic_id = $1 AND form.patient_id = ANY($2::uuid[]) AND form.instrument = ANY($3::text[])
+  SELECT form.patient_id, form.taken_at, form.total FROM assessment form
+  WHERE form.clinic_id = $1 AND form.patient_id = ANY($2::uuid[]) AND form.instrument = $3
     AND form.total IS NOT NULL AND form.taken_at <= $4 AND {COUNTS}
-  ORDER BY form.patient_id, form.instrument, form.taken_at, form.id
+  ORDER BY form.patient_id, form.taken_at, form.id
 ) form
-GROUP BY patient_id, instrument
+GROUP BY patient_id
+"""
+_MINE: Final = f"""\
+SELECT form.id, form.taken_at, form.total FROM assessment form
+WHERE form.clinic_id = $1 AND form.patient_id = one.id AND form.instrument = $2 AND form.total IS NOT NULL
+  AND form.taken_at >= one.opens AND (form.taken_at < one.closes OR one.closes IS NULL) AND form.taken_at <= $3
+  AND {COUNTS}"""
+_OUTERMOST: Final = f"""
+SELECT one.id AS patient_id, form.*
+FROM unnest($4::uuid[], $5::timestamptz[], $6::timestamptz[]) AS one (id, opens, closes),
+LATERAL (
+  ({_MINE} ORDER BY form.taken_at, form.id LIMIT 1)
+  UNION ({_MINE} ORDER BY form.taken_at DESC, form.id DESC LIMIT 1)
+) form
+ORDER BY one.id, form.taken_at, form.id
 """
 _EVENTS: Final = """
 SELECT term, serious, count(DISTINCT patient_id) AS persons, count(DISTINCT treatment_session_id) AS doses
@@ -117,10 +131,9 @@ class _Course:
     modality: str
     route: str  # of the first dose
     dose_mg: float  # same
-    contacts: int
     dose_ids: Sequence[UUID]
-    episode: Episode
-    history: History
+    begins_at: datetime  # where the record begins to speak of it
+    record: CourseRecord  # without its forms yet
 
 
 async def read_cohort(
@@ -139,11 +152,12 @@ async def read_cohort(
         episodes = [row for row in episodes if row["patient_id"] in among]
     sessions = {row["episode_id"]: row for row in await connection.fetch(_SESSIONS, clinic_id, as_of)}
     # In a thread, here and below: long enough to keep others waiting.
-    courses = await asyncio.to_thread(lambda: list(_first_courses(episodes, sessions)))
+    courses = await asyncio.to_thread(lambda: list(_first_courses(episodes, sessions, as_of)))
     for begin in range(0, len(courses), _AT_A_TIME):
         some = courses[begin : begin + _AT_A_TIME]
-        forms = await _forms(connection, question, [course.patient_id for course in some])
-        for course, mine, outcome in await asyncio.to_thread(_judged, question, some, forms):
+        forms = await _forms(connection, question, some)
+        companions = await _companions(connection, question, some)
+        for course, mine, outcome in await asyncio.to_thread(_judged, question, some, forms, companions):
             traits[mine] += 1
             if outcome is not None:
                 cohort.courses.append(outcome)
@@ -153,34 +167,44 @@ async def read_cohort(
     return ReadCohort(cohort, traits)
 
 
-def _first_courses(episodes: Iterable[Any], sessions: Mapping[UUID, Any]) -> Iterator[_Course]:
+def _first_courses(episodes: Iterable[Any], sessions: Mapping[UUID, Any], as_of: datetime) -> Iterator[_Course]:
     by_patient: dict[UUID, list[Any]] = {}
     for row in episodes:
         by_patient.setdefault(row["patient_id"], []).append(row)
-    for patient_id, mine in by_patient.items():
-        history = tuple(_episode(row, sessions.get(row["id"])) for row in mine)
+    for mine in by_patient.values():
         dosed = [
-            (one.doses[0].started_at, one.id, one, row) for one, row in zip(history, mine, strict=True) if one.doses
+            (held["times"][0], row["id"], row, held)
+            for row in mine
+            if (held := sessions.get(row["id"])) is not None and held["times"] is not None
         ]
         if dosed:
-            *_, episode, row = min(dosed, key=lambda found: found[:2])
-            held = sessions[row["id"]]
-            yield _Course(
-                patient_id,
-                row["modality"],
-                held["route"],
-                held["dose_mg"],
-                held["contacts"],
-                held["doses"],
-                episode,
-                history,
-            )
+            *_, row, held = min(dosed, key=lambda found: found[:2])
+            yield _course(row, held, mine, as_of)
 
 
-def _episode(row: Any, held: Any) -> Episode:
-    times = () if held is None or held["times"] is None else held["times"]
-    doses = tuple(map(Dose, map(_named, range(len(times))), times))
-    return Episode(str(row["id"]), row["opened_at"], row["closed_at"], doses)
+def _course(row: Any, held: Any, history: Iterable[Any], as_of: datetime) -> _Course:
+    episode = _episode(row)
+    begins_at, ends_at = stretch(episode, map(_episode, history))
+    return _Course(
+        row["patient_id"],
+        row["modality"],
+        held["route"],
+        held["dose_mg"],
+        held["doses"],
+        begins_at,
+        CourseRecord(
+            doses=tuple(map(Dose, map(name_of, range(len(held["times"]))), held["times"])),
+            points=(),
+            ends_at=ends_at,
+            closed=episode.closed_at is not None and episode.closed_at <= as_of,
+            contacts=held["contacts"],
+        ),
+    )
+
+
+def _episode(row: Any) -> Episode:
+    """Without its doses, on which its stretch does not hang."""
+    return Episode(str(row["id"]), row["opened_at"], row["closed_at"], ())
 
 
 def _not_dosed(episodes: Iterable[Any], dosed: Collection[UUID], only: CohortFilter) -> int | None:
@@ -200,26 +224,43 @@ def _not_dosed(episodes: Iterable[Any], dosed: Collection[UUID], only: CohortFil
 
 
 def _month(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m")
+    return at.astimezone(UTC).isoformat()[: len("2026-01")]
 
 
 async def _forms(
-    connection: asyncpg.Connection, question: _Question, patients: Sequence[UUID]
-) -> dict[UUID, dict[str, Any]]:
-    """Times and totals in order, by patient and instrument."""
-    wanted = [question.instrument.id, *question.companions]
-    forms: dict[UUID, dict[str, Any]] = {}
-    for row in await connection.fetch(_FORMS, question.clinic_id, patients, wanted, question.as_of):
-        forms.setdefault(row["patient_id"], {})[row["instrument"]] = row
-    return forms
+    connection: asyncpg.Connection, question: _Question, courses: Iterable[_Course]
+) -> dict[UUID, asyncpg.Record]:
+    """Times and totals in order, by patient."""
+    patients = [course.patient_id for course in courses]
+    rows = await connection.fetch(_FORMS, question.clinic_id, patients, question.instrument.id, question.as_of)
+    return {row["patient_id"]: row for row in rows}
+
+
+async def _companions(
+    connection: asyncpg.Connection, question: _Question, courses: Iterable[_Course]
+) -> dict[UUID, dict[str, FirstLast]]:
+    """By patient and instrument, of the courses that are judged by two measures."""
+    found: dict[UUID, dict[str, FirstLast]] = defaultdict(dict)
+    paired = [(one.patient_id, one.begins_at, one.record.ends_at) for one in courses if one.record.is_finished]
+    for other in question.companions if paired else ():
+        values = (question.clinic_id, other, question.as_of, *map(list, zip(*paired, strict=True)))
+        rows = await connection.fetch(_OUTERMOST, *values)
+        for patient_id, mine in groupby(rows, key=itemgetter("patient_id")):
+            times, totals = zip(*[(row["taken_at"], row["total"]) for row in mine], strict=True)
+            found[patient_id][other] = first_and_last(points_in_order(times, totals))
+    return found
 
 
 def _judged(
-    question: _Question, courses: Iterable[_Course], forms: Mapping[UUID, Mapping[str, Any]]
+    question: _Question,
+    courses: Iterable[_Course],
+    forms: Mapping[UUID, Any],
+    companions: Mapping[UUID, Mapping[str, FirstLast]],
 ) -> list[tuple[_Course, Traits, CourseOutcome | None]]:
     found = []
     for course in courses:
-        record = _record(question, course, forms.get(course.patient_id, {}))
+        points = _points(forms.get(course.patient_id), course.begins_at)
+        record = replace(course.record, points=points, companions=companions.get(course.patient_id, {}))
         baseline = course_baseline(record)
         traits = _traits(question.instrument, course, baseline)
         is_in = question.only.admits(traits)
@@ -228,44 +269,15 @@ def _judged(
     return found
 
 
-def _record(question: _Question, course: _Course, forms: Mapping[str, Any]) -> CourseRecord:
-    begins_at, ends_at = stretch(course.episode, course.history)
-    companions: dict[str, FirstLast] = {}
-    for other in question.companions:
-        points = _points(forms.get(other), begins_at)
-        companions[other] = first_and_last([point for point in points if ends_at is None or point.at < ends_at])
-    closed_at = course.episode.closed_at
-    return CourseRecord(
-        doses=course.episode.doses,
-        points=_points(forms.get(question.instrument.id), begins_at),
-        ends_at=ends_at,
-        closed=closed_at is not None and closed_at <= question.as_of,
-        contacts=course.contacts,
-        companions=companions,
-    )
-
-
 def _points(row: Any, begins_at: datetime) -> InTimeOrder:
-    """In the order in which they were read, by time and id."""
     if row is None:
         return InTimeOrder()
     begin = bisect_left(row["times"], begins_at)
-    named = map(_named, range(begin, len(row["times"])))
-    return InTimeOrder(map(_point, named, row["times"][begin:], row["totals"][begin:]))
-
-
-def _point(name: str, at: datetime, total: float) -> Point:
-    return Point(name, at, whole(total), Validity.VALID)
-
-
-@lru_cache(maxsize=1_024)
-def _named(place: int) -> str:
-    """By its place: nobody asks here which form or dose it was."""
-    return f"{place:06}"
+    return points_in_order(row["times"][begin:], row["totals"][begin:])
 
 
 def _traits(instrument: Instrument, course: _Course, baseline: Baseline | NoBaseline) -> Traits:
-    doses = course.episode.doses
+    doses = course.record.doses
     return Traits(
         month=_month(doses[0].started_at),
         modality=course.modality,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,16 +16,16 @@ from app.scoring.treatment import Dose
 History = tuple[Episode, ...]
 
 
-def history_sql(clinic: str, patients: str, known_at: str) -> str:
-    """A query of current episodes and doses; the arguments are the SQL of its three parameters.
+def history_sql(clinic: str, patients: str, known_at: str, more: str = "") -> str:
+    """A query of current episodes and doses; the arguments are the SQL of its three parameters, and further columns.
 
     Each row is a dose with its episode, or an episode without any. Versions are few, so that the probe for a later one
-    costs little; it is asked "as known at", so that the story of before can be told as it stood. That the doses are of
-    the same patients is implied by the join, and said so that a planner without statistics takes the index.
+    costs little; it is asked "as known at", so that the story of before can be told as it stood. That the doses, and
+    later versions of an episode, are of the same patients is implied, and said so that the planner takes the index.
     """
     return f"""
 SELECT episode.patient_id, episode.id, episode.opened_at, episode.closed_at, dose.id AS dose_id, dose.started_at,
-       dose.ended_at
+       dose.ended_at{more}
 FROM episode
 LEFT JOIN treatment_session dose
   ON dose.clinic_id = episode.clinic_id AND dose.patient_id = episode.patient_id AND dose.episode_id = episode.id
@@ -38,8 +39,8 @@ WHERE episode.clinic_id = {clinic} AND episode.patient_id = ANY({patients})
   AND NOT episode.entered_in_error AND episode.recorded_at <= {known_at}
   AND NOT EXISTS (
     SELECT FROM episode later
-    WHERE later.clinic_id = {clinic} AND later.id = episode.id AND later.version > episode.version
-      AND later.recorded_at <= {known_at})
+    WHERE later.clinic_id = {clinic} AND later.patient_id = ANY({patients}) AND later.id = episode.id
+      AND later.version > episode.version AND later.recorded_at <= {known_at})
 ORDER BY episode.patient_id, episode.opened_at, episode.id, dose.started_at, dose.id
 """
 
@@ -52,12 +53,12 @@ async def find_histories(
 ) -> dict[UUID, History]:
     """By patient; one without any episode is left out."""
     rows = await connection.fetch(_HISTORIES, clinic_id, list(patient_ids), known_at)
-    return {patient: history_of(mine) for patient, mine in groupby(rows, key=lambda row: row["patient_id"])}
+    return {patient: history_of(mine) for patient, mine in groupby(rows, key=itemgetter("patient_id"))}
 
 
 def history_of(rows: Iterable[Mapping[str, Any]]) -> History:
     """One patient's rows of the query, as what they mean."""
-    return tuple(_episode(list(mine)) for _, mine in groupby(rows, key=lambda row: row["id"]))
+    return tuple(_episode(list(mine)) for _, mine in groupby(rows, key=itemgetter("id")))
 
 
 def history_from_json(text: str | None) -> History:
@@ -66,9 +67,9 @@ def history_from_json(text: str | None) -> History:
 
 
 def _episode(rows: list[Mapping[str, Any]]) -> Episode:
-    doses = (
+    doses = [
         Dose(str(row["dose_id"]), row["started_at"], row["ended_at"]) for row in rows if row["dose_id"] is not None
-    )
+    ]
     return Episode(str(rows[0]["id"]), rows[0]["opened_at"], rows[0]["closed_at"], tuple(doses))
 
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -21,12 +22,12 @@ from app.privacy.dates import age_on
 from app.privacy.ladders import Value
 from app.schemas.releases import ReleaseCreate
 from app.scoring.episode import Episode, episode_at, stretch
-from app.scoring.model import Instrument, Point, Validity
+from app.scoring.model import Instrument
 from app.scoring.standing import latest_category
 from app.scoring.treatment import Dose, usual_baseline
 from app.services.data_keys import find_keys
-from app.services.histories import History, find_histories
-from app.services.patient_records import whole
+from app.services.histories import History, history_of, history_sql
+from app.services.patient_records import points_in_order
 from app.services.scored_assessments import known_instrument
 from app.services.sealing import open_text, place
 
@@ -41,17 +42,12 @@ form.received_at <= $2 AND form.status <> 'entered_in_error' AND NOT EXISTS (
     WHERE later.clinic_id = $1 AND later.patient_id = form.patient_id AND later.id = form.id
       AND later.version > 1 AND later.version > form.version AND later.received_at <= $2)"""
 
-_FIRST_DOSES: Final = """
-SELECT DISTINCT ON (id) id, episode_id, started_at, started_at_offset_minutes, medicine, route, dose_mg
-FROM treatment_session
-WHERE clinic_id = $1 AND recorded_at <= $2 AND id = ANY($3::uuid[])
-ORDER BY id, version DESC
-"""
-_MODALITIES: Final = """
-SELECT DISTINCT ON (id) id, modality FROM episode
-WHERE clinic_id = $1 AND recorded_at <= $2 AND patient_id = ANY($3::uuid[])
-ORDER BY id, version DESC
-"""
+_TREATMENT: Final = history_sql(
+    "$1",
+    "$3::uuid[]",
+    "$2",
+    more=", episode.modality, dose.started_at_offset_minutes, dose.medicine, dose.route, dose.dose_mg",
+)
 _IDENTIFIERS: Final = """
 SELECT id, identifiers FROM patient WHERE clinic_id = $1 AND id = ANY($2::uuid[]) AND identifiers IS NOT NULL
 """
@@ -65,20 +61,21 @@ SELECT EXISTS (
   WHERE applies)
 """
 _MINE: Final = f"""\
-SELECT form.id, form.taken_at, form.total, form.validity FROM assessment form
+SELECT form.id, form.taken_at, form.total FROM assessment form
 WHERE form.clinic_id = $1 AND form.patient_id = one.id AND form.instrument = $4 AND form.total IS NOT NULL
   AND form.taken_at >= one.opens AND form.taken_at < one.closes AND {COUNTED}"""
 # All that a category can hang on: the first form with a total, the last one before the doses, and the last two of all;
 # two, because the last may be the baseline itself. Which of them is what is the pure core's to say.
 _DECISIVE: Final = f"""
-SELECT one.id AS patient_id, form.*
+SELECT one.id AS patient_id, array_agg(form.taken_at ORDER BY form.taken_at, form.id) AS times,
+  array_agg(form.total ORDER BY form.taken_at, form.id) AS totals
 FROM unnest($3::uuid[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[]) AS one (id, opens, closes, dosed),
 LATERAL (
   ({_MINE} ORDER BY form.taken_at, form.id LIMIT 1)
   UNION ({_MINE} AND form.taken_at <= one.dosed ORDER BY form.taken_at DESC, form.id DESC LIMIT 1)
   UNION ({_MINE} ORDER BY form.taken_at DESC, form.id DESC LIMIT 2)
 ) form
-ORDER BY one.id, form.taken_at, form.id
+GROUP BY one.id
 """
 _KEYS: Final = f"""
 SELECT wanted.instrument || '@' || number FROM unnest($4::text[], $5::smallint[]) AS wanted (instrument, number),
@@ -164,11 +161,11 @@ def day_of(at: datetime, offset_minutes: int) -> date:
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """The stretch of the record that is judged, with its doses."""
+    """The stretch of the record that is judged, and its first dose, if there was one."""
 
     opens: datetime
     closes: datetime
-    doses: tuple[Dose, ...]
+    dose: tuple[Dose, ...]
 
 
 def _course(history: History, known_at: datetime) -> _Course:
@@ -176,30 +173,26 @@ def _course(history: History, known_at: datetime) -> _Course:
     if episode is None:
         return _Course(_LONG_AGO, _FAR_OFF, ())
     start, end = stretch(episode, history)
-    return _Course(start, end or _FAR_OFF, tuple(dose for dose in episode.doses if dose.started_at <= known_at))
+    # As they are read, the first comes first.
+    return _Course(start, end or _FAR_OFF, tuple(dose for dose in episode.doses[:1] if dose.started_at <= known_at))
 
 
 def _limits(course: _Course) -> tuple[datetime, datetime, datetime]:
-    first_dose_at = min((dose.started_at for dose in course.doses), default=_LONG_AGO)
-    return course.opens, course.closes, first_dose_at
+    return course.opens, course.closes, course.dose[0].started_at if course.dose else _LONG_AGO
 
 
-async def _decisive(source: Source, courses: Mapping[UUID, _Course]) -> Sequence[asyncpg.Record]:
+async def _decisive(source: Source, courses: Mapping[UUID, _Course]) -> dict[UUID, asyncpg.Record]:
     """The category is that of the episode the patient is in, or was in last, as the caseload says it."""
     limits = [_limits(course) for course in courses.values()]
     opens, closes, dosed = ([each[place] for each in limits] for place in range(3))
     instrument = known_instrument(source.asked.instruments[0]).id
     values = (list(courses), instrument, opens, closes, dosed)
-    rows: list[asyncpg.Record] = await source.connection.fetch(_DECISIVE, *source.then, *values)
-    return rows
+    return {row["patient_id"]: row for row in await source.connection.fetch(_DECISIVE, *source.then, *values)}
 
 
-def _points(rows: Iterable[asyncpg.Record]) -> list[Point]:
-    return [Point(str(row["id"]), row["taken_at"], whole(row["total"]), Validity(row["validity"])) for row in rows]
-
-
-def _category(instrument: Instrument, points: Sequence[Point], doses: Sequence[Dose]) -> str | None:
-    found = latest_category(instrument, points, usual_baseline(points, doses))
+def _category(instrument: Instrument, forms: asyncpg.Record, dose: Sequence[Dose]) -> str | None:
+    points = points_in_order(forms["times"], forms["totals"])
+    found = latest_category(instrument, points, usual_baseline(points, dose))
     return None if found is None else found.value
 
 
@@ -208,67 +201,57 @@ def _category(instrument: Instrument, points: Sequence[Point], doses: Sequence[D
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What is on record of some patients who have had a dose, as it was read."""
+    """What is on record of some of the cohort, as it was read."""
 
-    doses: Mapping[UUID, asyncpg.Record]  # the first of each
-    modalities: Mapping[UUID, str]  # by episode
+    first_doses: Mapping[UUID, asyncpg.Record]  # with their episodes
     identifiers: Sequence[asyncpg.Record]
     keys: Mapping[UUID, DataKey]  # that open these
     courses: Mapping[UUID, _Course]
-    decisive: Sequence[asyncpg.Record]  # forms
+    decisive: Mapping[UUID, asyncpg.Record]  # times and totals of forms
 
 
 async def _readings(source: Source, willing: Sequence[UUID]) -> AsyncIterator[_Reading]:
     told = {column.name for column in columns_of(source.asked.tier, source.asked.columns).get("persons", ())}
     for some in parts(willing, AT_ONCE):
-        histories = await find_histories(source.connection, source.clinic_id, some, source.known_at)
-        doses = await _first_doses(source, histories)
-        ids = list(doses)
-        modalities = await source.connection.fetch(_MODALITIES, *source.then, ids)
+        rows = await source.connection.fetch(_TREATMENT, *source.then, some)
+        treatment = {id_: list(mine) for id_, mine in groupby(rows, key=itemgetter("patient_id"))}
+        firsts = {id_: _first_dose(mine) for id_, mine in treatment.items()}
+        first_doses = {id_: dose for id_, dose in firsts.items() if dose is not None and _is_in(source.asked, dose)}
+        ids = list(first_doses)
         sealed = await source.connection.fetch(_IDENTIFIERS, source.clinic_id, ids) if "age" in told else []
         keys = await find_keys(source.connection, source.ring, source.clinic_id, [row["id"] for row in sealed])
-        courses = {id_: _course(histories[id_], source.known_at) for id_ in ids}
-        decisive = await _decisive(source, courses) if "category" in told else []
-        yield _Reading(doses, {row["id"]: row["modality"] for row in modalities}, sealed, keys, courses, decisive)
+        with_category = ids if "category" in told else ()
+        courses = {id_: _course(history_of(treatment[id_]), source.known_at) for id_ in with_category}
+        decisive = await _decisive(source, courses) if courses else {}
+        yield _Reading(first_doses, sealed, keys, courses, decisive)
 
 
 def _persons(source: Source, read: _Reading) -> list[Person]:
     born, instrument = _births(source.clinic_id, read), known_instrument(source.asked.instruments[0])
-    points = {id_: _points(mine) for id_, mine in groupby(read.decisive, key=lambda row: row["patient_id"])}
-    found = []
-    for id_, dose in read.doses.items():
-        traits = _traits(dose, read.modalities[dose["episode_id"]], born.get(id_))
-        if _is_in(source.asked, dose["started_at"], traits):
-            category = _category(instrument, points.get(id_, []), read.courses[id_].doses)
-            found.append(Person(id_, dose["started_at"], traits, category))
-    return found
+    categories = {id_: _category(instrument, forms, read.courses[id_].dose) for id_, forms in read.decisive.items()}
+    return [
+        Person(id_, dose["started_at"], _traits(dose, born.get(id_)), categories.get(id_))
+        for id_, dose in read.first_doses.items()
+    ]
 
 
-def _first_dose(history: History) -> Dose | None:
-    doses = [dose for episode in history for dose in episode.doses]
-    return min(doses, key=lambda dose: (dose.started_at, dose.id), default=None)
+def _first_dose(rows: Iterable[asyncpg.Record]) -> asyncpg.Record | None:
+    doses = [row for row in rows if row["dose_id"] is not None]
+    return min(doses, key=itemgetter("started_at", "dose_id"), default=None)
 
 
-async def _first_doses(source: Source, histories: Mapping[UUID, History]) -> dict[UUID, asyncpg.Record]:
-    firsts = {id_: UUID(first.id) for id_, history in histories.items() if (first := _first_dose(history)) is not None}
-    found = await source.connection.fetch(_FIRST_DOSES, *source.then, list(firsts.values()))
-    rows = {row["id"]: row for row in found}
-    return {id_: rows[dose_id] for id_, dose_id in firsts.items()}
-
-
-def _traits(dose: asyncpg.Record, modality: str, born_on: date | None) -> tuple[Value, ...]:
+def _traits(dose: asyncpg.Record, born_on: date | None) -> tuple[Value, ...]:
     day = day_of(dose["started_at"], dose["started_at_offset_minutes"])
     age = None if born_on is None or born_on > day else age_on(born_on, day)
-    return age, day.year, modality, dose["medicine"], dose["route"], dose["dose_mg"]
+    return age, day.year, dose["modality"], dose["medicine"], dose["route"], dose["dose_mg"]
 
 
-def _is_in(asked: ReleaseCreate, first_dose_at: datetime, traits: tuple[Value, ...]) -> bool:
-    cohort, month = asked.cohort, first_dose_at.astimezone(UTC).strftime("%Y-%m")
-    known = dict(zip(TRAITS, traits, strict=True))
+def _is_in(asked: ReleaseCreate, dose: asyncpg.Record) -> bool:
+    cohort, month = asked.cohort, dose["started_at"].astimezone(UTC).isoformat()[: len("2026-01")]
     return (
         (cohort.first_dose_from or "") <= month <= (cohort.first_dose_to or "9999")
-        and cohort.modality in {None, known["modality"]}
-        and cohort.route in {None, known["route"]}
+        and cohort.modality in {None, dose["modality"]}
+        and cohort.route in {None, dose["route"]}
     )
 
 

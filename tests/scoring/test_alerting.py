@@ -191,10 +191,10 @@ def test_causes_come_oldest_first_and_of_one_form_in_the_order_of_kinds() -> Non
 
 def test_causes_of_two_forms_of_one_instant_stay_with_their_form() -> None:
     """Ids decide which comes first, and with it which one is the rise."""
-    one, other = (replace(form(3, 9, 1), point=replace(form(3).point, id=id_)) for id_ in ("a", "b"))
+    one, other = (replace(form(3, 9, 1), point=form(3).point._replace(id=id_)) for id_ in ("a", "b"))
     found = causes(replace(other, critical_values={9: 2}), one)
     assert [(cause.form_id, cause.kind) for cause in found] == [("a", ITEM), ("b", ITEM), ("b", RISE)]
-    before, worse = form(1, 9, 1), replace(one, point=replace(one.point, total=20))
+    before, worse = form(1, 9, 1), replace(one, point=one.point._replace(total=20))
     found = causes(other, worse, before, baseline=before)
     assert [(cause.form_id, cause.kind) for cause in found[1:]] == [("a", ITEM), ("a", WORSE), ("b", ITEM)]
 
@@ -317,7 +317,7 @@ starts: Final = st.lists(st.integers(0, 30), max_size=3)
 def record_of(drawn: Sequence[tuple[int, float | None, int | None]]) -> list[FormPoint]:
     """Forms with ids of their own; some share an instant."""
     made = (form(*row) for row in drawn)
-    return [replace(each, point=replace(each.point, id=f"f{place}")) for place, each in enumerate(made)]
+    return [replace(each, point=each.point._replace(id=f"f{place}")) for place, each in enumerate(made)]
 
 
 def derived(forms: Sequence[FormPoint], doses: Sequence[Dose]) -> tuple[AlertCause, ...]:

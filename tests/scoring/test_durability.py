@@ -251,7 +251,7 @@ def test_a_clock_change_within_a_course_changes_nothing(zone: str) -> None:
     """Days are 24 hours of elapsed time; the same course told in a zone with daylight saving has the same durations."""
     clock = ZoneInfo(zone)
     points = [form(at, total) for at, total in ((-1, 18), (7, 8), (28, 8), (35, 14))]
-    local = [replace(point, at=point.at.astimezone(clock)) for point in points]
+    local = [point._replace(at=point.at.astimezone(clock)) for point in points]
     dose = Dose("a", day(0))
     here, there = (
         durability(each, Baseline(each[0], BaselineRule.FIRST), [replace(dose, started_at=start)], PHQ_9)
@@ -276,10 +276,10 @@ def test_durability_is_shift_and_order_invariant(
     baseline = form(-1, 18)
     points = [baseline, *(form(at, total) for at, total in drawn)]
     doses = [Dose(str(at), day(at)) for at in (0, *more)]
-    moved = [replace(point, at=point.at + by) for point in data.draw(st.permutations(points))]
+    moved = [point._replace(at=point.at + by) for point in data.draw(st.permutations(points))]
     later = [replace(dose, started_at=dose.started_at + by) for dose in data.draw(st.permutations(doses))]
     here = durability(points, Baseline(baseline, BaselineRule.FIRST), doses, PHQ_9, rule)
-    there = durability(moved, Baseline(replace(baseline, at=baseline.at + by), BaselineRule.FIRST), later, PHQ_9, rule)
+    there = durability(moved, Baseline(baseline._replace(at=baseline.at + by), BaselineRule.FIRST), later, PHQ_9, rule)
     for mine, other in ((here.response, there.response), (here.remission, there.remission)):
         assert mine.first_at is None or mine.first_at + by == other.first_at
         assert mine.ended_at is None or mine.ended_at + by == other.ended_at

@@ -203,7 +203,7 @@ def test_effects_are_shift_and_order_invariant(
     """Moving all times by a constant, and giving forms and doses in any order, changes nothing but the times."""
     points = [form(at, total) for at, total in drawn]
     doses = [dose(start) for start in begins]
-    moved = [replace(point, at=point.at + timedelta(minutes=shift)) for point in data.draw(st.permutations(points))]
+    moved = [point._replace(at=point.at + timedelta(minutes=shift)) for point in data.draw(st.permutations(points))]
     later = [
         replace(each, started_at=each.started_at + timedelta(minutes=shift))
         for each in data.draw(st.permutations(doses))

@@ -145,13 +145,34 @@ def test_a_line_of_doses_answers_as_going_through_all_of_them(
     line = dose_line(every)
     strictly = [each for each in numbered(every) if each.dose.started_at < hours(at / 60)]
     assert line.before(form_at) == tuple(strictly)
-    assert line.recall_share(form_at, recall) == (
-        recall_share(form_at, strictly[-1].dose.started_at, recall) if strictly else None
-    )
     nearest = [each for each in numbered(every) if each.dose.started_at <= hours(at / 60)][-1]
     since = instant(form_at) - nearest.dose.started_at
     share = recall_share(form_at, nearest.dose.started_at, recall)
     assert line.context(form_at, recall) == Context(nearest.number, since / timedelta(hours=1), share)
+
+
+@given(
+    starts=st.lists(minutes, max_size=5),
+    times=st.lists(minutes, max_size=8),
+    after=minutes,
+    recall=st.integers(1, 30),
+    least=st.sampled_from([0, 0.1, 0.5, 0.75, 1]),
+)
+def test_who_may_speak_is_told_as_by_the_share_of_each_form(
+    starts: list[int], times: list[int], after: int, recall: int, least: float
+) -> None:
+    """Also of forms and doses at one instant, and of doses that follow each other before a form may speak."""
+    line = dose_line(dose(start / 60) for start in starts)
+    edges = [start + round(least * recall * 24 * 60) for start in starts]
+    forms = in_time_order(form(at / 60) for at in {*times, *starts, *edges})
+    expected = [
+        each
+        for each in forms
+        if each.at > hours(after / 60)
+        and (before := line.before(each.at))
+        and recall_share(each.at, before[-1].dose.started_at, recall) >= least
+    ]
+    assert line.speaking(forms, hours(after / 60), recall, least) == expected
 
 
 @given(
