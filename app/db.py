@@ -38,7 +38,11 @@ NOT_HIDDEN: Final = UUID(int=2**128 - 1)  # all but those named in `app.hidden_p
 
 Whom = Actor | UUID  # who asks; or the clinic for which the system itself works
 
-_PLAIN_TEXTS: Final = ("SET LOCAL datestyle = 'ISO'", "SET LOCAL extra_float_digits = 1")
+_OF_SNAPSHOTS: Final = (
+    "SET LOCAL datestyle = 'ISO'",
+    "SET LOCAL extra_float_digits = 1",
+    "SET LOCAL plan_cache_mode = 'force_custom_plan'",
+)
 # What a wait may cure: lost connections, shutdowns, time limits, locks, full disks, too many connections, and tables
 # that the migration has yet to make.
 _PASSING_SQLSTATES: Final = ("08", "53", "57", "40001", "40P01", "55P03", "42P01")
@@ -123,7 +127,8 @@ class Database:
     async def snapshot(self, whom: Whom, most_seconds: int) -> AsyncIterator[asyncpg.Connection]:
         """One transaction that only reads, and sees the database as it stood at its beginning however long it takes.
 
-        Days and numbers become text in it alike on every server.
+        Days and numbers become text in it alike on every server. Each statement is planned for what is there now: a
+        kept plan may be of the time before an import.
         """
         async with (
             self._bare_connection() as connection,
@@ -131,7 +136,7 @@ class Database:
         ):
             limits = ("statement_timeout", "idle_in_transaction_session_timeout")
             longer = (f"SET LOCAL {name} = '{most_seconds}s'" for name in limits)
-            await connection.execute("; ".join([*_binding(whom), *longer, *_PLAIN_TEXTS]))
+            await connection.execute("; ".join([*_binding(whom), *longer, *_OF_SNAPSHOTS]))
             yield connection
 
     async def clinic_ids(self) -> list[UUID]:

@@ -20,7 +20,7 @@ from app.paging import PageRequest
 from app.schemas.alerts import Acknowledgement, Resolution
 from app.scoring.alerting import AlertFact, AlertKind, AlertStatus
 from app.services.alert_states import AlertHistory, AlertStep, AlertSubject, find_alert_histories, store_steps
-from app.services.data_keys import find_keys, get_key
+from app.services.data_keys import find_keys_of, get_key
 from app.services.locks import lock_patient
 from app.services.sealing import open_text, place, seal_text
 from app.services.versions import find_replayed
@@ -153,7 +153,7 @@ async def _readable(session: AsyncSession, actor: Actor, alert: AlertHistory) ->
     if all(step.sealed_note is None for step in alert.steps):
         return alert
     connection, ring, patient_id = await driver_connection(session), ring_of(session), alert.subject.patient_id
-    key = (await find_keys(connection, ring, actor.clinic_id, [patient_id]))[patient_id]
+    key = (await find_keys_of(connection, ring, actor.clinic_id, [patient_id]))[patient_id]
 
     def read(step: AlertStep) -> AlertStep:
         if step.sealed_note is None:

@@ -19,7 +19,7 @@ from app.schemas.fields import offset_minutes
 from app.schemas.limits import MAX_VERSIONS
 from app.services import versions
 from app.services.clock import future_faults
-from app.services.data_keys import find_keys
+from app.services.data_keys import find_keys_of
 from app.services.locks import lock_patient
 from app.services.patients import get_patient
 from app.services.sealing import open_text, opened, place
@@ -65,7 +65,7 @@ async def consents_in_force(
     By what was on record at `known_at`; left out, by all that is.
     """
     rows = await connection.fetch(_IN_FORCE, clinic_id, purpose.value, at, known_at)
-    keys = await find_keys(connection, ring, clinic_id, {row["patient_id"] for row in rows if row["recipient"]})
+    keys = await find_keys_of(connection, ring, clinic_id, {row["patient_id"] for row in rows if row["recipient"]})
 
     def recipient(row: asyncpg.Record) -> str | None:
         if row["recipient"] is None:

@@ -13,6 +13,7 @@ import asyncpg
 
 from app.crypto import DataKey, KeyRing
 from app.db import Database
+from app.errors import UnavailableError
 
 REWRAPPED_AT_ONCE: Final = 1_000  # rows of one transaction: some 20 ms
 
@@ -39,6 +40,16 @@ async def find_keys(
     """Of patients, or the clinic's own; who has none is left out. Raises UnavailableError, BrokenSealError."""
     rows = await connection.fetch(_FIND, clinic_id, list(ids))
     return {row["id"]: ring.masters.unwrap(row["wrapped"], _place(clinic_id, row["id"])) for row in rows}
+
+
+async def find_keys_of(
+    connection: asyncpg.Connection, ring: KeyRing, clinic_id: UUID, ids: Collection[UUID]
+) -> dict[UUID, DataKey]:
+    """Of all these, of whom sealed texts were read. Who has none any more was erased since: UnavailableError."""
+    keys = await find_keys(connection, ring, clinic_id, ids)
+    if not keys.keys() >= set(ids):
+        raise UnavailableError("Something of what you asked for is just being erased. Try again in a moment.")
+    return keys
 
 
 async def get_keys(

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.crypto import KeyRing, keyed_hash
 from app.db import driver_connection, ring_of
-from app.services.data_keys import find_keys, get_clinic_key
+from app.services.data_keys import find_keys_of, get_clinic_key
 from app.services.sealing import open_text, place
 from app.tables import Patient
 
@@ -39,7 +39,7 @@ async def find_references(
     """Of these patients, or of all: some ten microseconds each. Who has no reference is left out."""
     wanted = None if patient_ids is None else list(patient_ids)
     rows = await connection.fetch(_IDENTIFIERS, clinic_id, wanted)
-    keys = await find_keys(connection, ring, clinic_id, [row["id"] for row in rows])
+    keys = await find_keys_of(connection, ring, clinic_id, [row["id"] for row in rows])
     found = {}
     for row in rows:
         home = place("patient", "identifiers", clinic_id, row["id"])

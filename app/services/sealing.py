@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.crypto import DataKey
 from app.db import driver_connection, ring_of
-from app.services.data_keys import find_keys, get_key
+from app.services.data_keys import find_keys_of, get_key
 from app.tables import Patient, sealed_columns
 
 Row = TypeVar("Row", bound=SQLModel)
@@ -34,7 +34,7 @@ async def opened(session: AsyncSession, rows: Sequence[Row]) -> Sequence[Row]:
     closed = [row for row in rows if _is_closed(row)]
     if not closed:
         return rows
-    keys = await find_keys(
+    keys = await find_keys_of(
         await driver_connection(session), ring_of(session), _clinic(closed[0]), {*map(_owner, closed)}
     )
     for row in closed:

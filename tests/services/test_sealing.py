@@ -26,11 +26,11 @@ from app.embedded_postgres import EmbeddedPostgres, PostgresAddress, temporary_p
 from app.errors import InvalidError, UnavailableError
 from app.main import create_app
 from app.postgres_cluster import BOOTSTRAP
-from app.services import data_keys
+from app.services import data_keys, sealing
 from app.services.data_keys import _REWRAP, check_keys, get_key, rewrap
 from app.services.references import find_patient_id, find_references
 from app.settings import Settings
-from app.tables import Sealed
+from app.tables import Patient, Sealed
 from tests.conftest import Api
 from tests.process.service import MASTER_KEY
 from tests.security.estate import open_estate
@@ -116,6 +116,19 @@ async def test_a_sealed_cell_opens_in_its_own_row_alone(api: Api, owner: asyncpg
         assert (answer.status_code, "Example" in answer.text) == (500, False)
     await owner.execute(swap, UUID(patient), UUID(other))
     assert (await api.http.get(f"/v1/patients/{patient}")).json()["name"] == "Ada Example"
+
+
+async def test_who_is_erased_while_read_is_asked_for_again(
+    api: Api, owner: asyncpg.Connection, database: Database, patient: str
+) -> None:
+    """The row was read, then its key was destroyed: not a defect, and the next read finds neither."""
+    async with database.session(api.clinic_id) as session:
+        row = await session.get(Patient, (api.clinic_id, UUID(patient)))
+        assert row is not None
+        await owner.execute("SELECT set_config('app.clinic_id', $1, false)", str(api.clinic_id))
+        await owner.execute("DELETE FROM data_key WHERE id = $1", UUID(patient))
+        with pytest.raises(UnavailableError, match="being erased"):
+            await sealing.opened(session, [row])
 
 
 def test_no_plain_text_reaches_a_sealed_column() -> None:
