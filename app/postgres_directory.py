@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 from app.postgres_binaries import Account, EmbeddedPostgresError, first_unreachable, nearest_existing, owner_of
 from app.postgres_watchdog import STOP_STEPS
@@ -39,8 +40,7 @@ class DataDirectory:
         owner = owner_of(nearest)
         missing = [folder for folder in (self.path, *self.path.parents) if nearest in folder.parents]
         for folder in reversed(missing):
-            with contextlib.suppress(FileExistsError):  # somebody else is starting too
-                self._make_folder(folder, account, owner)
+            self._make_folder(folder, account, owner)
         blocked = first_unreachable(account, [self.path])
         if blocked:
             raise EmbeddedPostgresError(
@@ -51,18 +51,23 @@ class DataDirectory:
 
     @staticmethod
     def _make_folder(folder: Path, account: Account | None, owner: Account) -> None:
+        """It appears with its owner and mode: who starts at the same moment may look at it at once."""
         try:
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            raise
+            made = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         except OSError:
             raise EmbeddedPostgresError(
                 f"{folder} cannot be made: set TIDEMARK_DATA_DIR to a place where this account may write."
             ) from None
         if account:
-            os.chown(folder, owner.uid, owner.gid)
+            os.chown(made, owner.uid, owner.gid)
             if owner.uid != account.uid:  # the server must pass through here to its cluster, and can read nothing else
-                folder.chmod(0o711)
+                made.chmod(0o711)
+        try:
+            made.rename(folder)
+        except OSError:
+            made.rmdir()
+            if not folder.is_dir():  # else somebody else who starts was faster
+                raise
 
     def open(self, path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
         """Open a file beside the cluster. It belongs to the directory's owner: a visit of root must lock nobody out."""

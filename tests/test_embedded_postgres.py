@@ -30,6 +30,7 @@ from app.embedded_postgres import (
     temporary_postgres,
 )
 from app.postgres_binaries import Account, identity, server_account, wheel_bin_dir
+from app.postgres_directory import DataDirectory
 from app.postgres_watchdog import recorded_postmaster, running_postmaster, runs_here
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the embedded Postgres needs Unix file locks")
@@ -520,6 +521,23 @@ def test_concurrent_first_starts(place: Path) -> None:
     finally:
         for program in programs:
             program.kill()
+
+
+@needs_root
+def test_a_folder_is_there_with_its_owner_or_not_at_all(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another start that looks between making and giving away took it for one that the server may not enter."""
+    directory, given_away = DataDirectory(place / "new" / "data"), os.chown
+    account = server_account(directory.path, directory.cluster, None)
+
+    def chown(path: Path, uid: int, gid: int) -> None:
+        monkeypatch.setattr(os, "chown", given_away)
+        directory.make(account)  # the other
+        given_away(path, uid, gid)
+
+    monkeypatch.setattr(os, "chown", chown)
+    directory.make(account)
+    assert directory.path.is_dir()
+    assert [each.name for each in place.rglob("*")] == ["new", "data"]
 
 
 def test_initdb_killed_half_way(place: Path) -> None:

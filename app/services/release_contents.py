@@ -29,7 +29,6 @@ from app.services.release_rows import Block, ReleaseRows, check_in_of
 WORDS: Final = "de-identified, not anonymous"
 BEAT_SECONDS: Final = 15
 STEP_SECONDS: Final = 1
-OF_COURSES: Final = ("scores", "sessions")  # tables
 _LADDERS: Final = {ladder.name: ladder for ladder in LADDERS}
 Names = dict[UUID, str]
 Tables = Mapping[str, Sequence[Column]]
@@ -97,24 +96,28 @@ async def build(source: Source, draw: DrawNames, step: Step, stack: AsyncExitSta
     told_as = _told_as(columns, kept, names)
     beside = await asyncio.to_thread(earlier.beside, told_as)
     files = ReleaseFiles(source.asked, columns, keys, source.release_id, stack)
-    rows, courses = (
-        ReleaseRows(source, columns),
-        {table: Courses(check_in_of(columns.get(table, ()))) for table in OF_COURSES},
-    )
+    rows, courses = ReleaseRows(source, columns), _courses(columns)
     rows_out = await _write(columns, files, kept, names, rows, courses, step)
-    left_out = {*(one.id for one in people), *waiting} - names.keys()
-    rows_left_out = await rows.count(sorted(left_out)) + len(left_out) * ("persons" in columns)
-    manifest = _counts(len(kept), len(left_out), rows_out, rows_left_out)
-    manifest |= await asyncio.to_thread(_manifest, columns, told, kept, courses)
-    applies = await source.needs_part_two_notice(ids)
-    rules = await source.connection.fetchval(_RULES_VERSION, source.clinic_id, source.known_at)
-    manifest |= {
+    left_out = sorted({*(one.id for one in people), *waiting} - names.keys())
+    rows_left_out = await rows.count(left_out) + len(left_out) * ("persons" in columns)
+    manifest = {
+        **_counts(len(kept), len(left_out), rows_out, rows_left_out),
+        **await asyncio.to_thread(_manifest, columns, told, kept, courses),
+        **await _circumstances(source, ids),
         "beside_earlier_releases": _beside(beside),
+    }
+    return Built(files.finish(manifest), names, files.open, told_as, beside)
+
+
+async def _circumstances(source: Source, ids: Sequence[UUID]) -> dict[str, Any]:
+    """Under which rules it was made, and when."""
+    applies = await source.needs_part_two_notice(ids)
+    rules = await source.connection.fetchval(_RULES_VERSION, *source.then)
+    return {
         "part_2_notice": notice(applies=applies),
         "known_at": source.known_at.isoformat(),
         "versions": {"tidemark": version("tidemark"), "rules": rules},
     }
-    return Built(files.finish(manifest), names, files.open, told_as, beside)
 
 
 async def _people(source: Source, step: Step) -> tuple[list[Person], frozenset[UUID], EarlierReleases]:
@@ -240,6 +243,10 @@ def _uniqueness(sizes: Sequence[int]) -> dict[str, float | None]:
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+def _courses(columns: Tables) -> dict[str, Courses]:
+    return {table: Courses(check_in_of(columns.get(table, ()))) for table in ("scores", "sessions")}
 
 
 async def _write(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import groupby
 from operator import itemgetter
+from sys import intern
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -243,7 +244,8 @@ def _first_dose(rows: Iterable[asyncpg.Record]) -> asyncpg.Record | None:
 def _traits(dose: asyncpg.Record, born_on: date | None) -> tuple[Value, ...]:
     day = day_of(dose["started_at"], dose["started_at_offset_minutes"])
     age = None if born_on is None or born_on > day else age_on(born_on, day)
-    return age, day.year, dose["modality"], dose["medicine"], dose["route"], dose["dose_mg"]
+    modality, medicine, route = (word and intern(word) for word in (dose["modality"], dose["medicine"], dose["route"]))
+    return age, day.year, modality, medicine, route, dose["dose_mg"]
 
 
 def _is_in(asked: ReleaseCreate, dose: asyncpg.Record) -> bool:

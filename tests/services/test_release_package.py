@@ -19,6 +19,7 @@ pytestmark = pytest.mark.anyio
 WEEKS = 20
 TOLD: dict[str, Any] = {
     "persons_out": 9, "known_at": "2026-03-02T09:00:00+00:00", "k": 11, "columns": [],
+    "beside_earlier_releases": None,
 }  # fmt: skip
 
 

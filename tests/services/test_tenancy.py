@@ -290,11 +290,14 @@ async def test_a_snapshot_spells_days_and_numbers_alike_on_every_server(
 
 async def test_a_snapshot_keeps_no_plan(database: Database, clinic: Clinic) -> None:
     """One of an empty database, kept until the next ANALYZE, took a quarter of an hour after an import."""
+    plans = "SELECT coalesce(sum(generic_plans), 0), sum(custom_plans) FROM pg_prepared_statements WHERE statement = $1"
     async with database.snapshot(clinic.clinic_id, most_seconds=30) as snapshot:
-        for _ in range(7):  # five are planned for their values anyway
-            await find_histories(snapshot, clinic.clinic_id, [uuid4() for _ in range(500)], datetime.now(UTC))
-        plans = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1"
-        assert tuple(await snapshot.fetchrow(plans, history_sql("$1", "$2::uuid[]", "$3"))) == (0, 7)
+        counts = []
+        for times in (1, 7):  # five are planned for their values anyway
+            for _ in range(times):
+                await find_histories(snapshot, clinic.clinic_id, [uuid4() for _ in range(500)], datetime.now(UTC))
+            counts.append(await snapshot.fetchrow(plans, history_sql("$1", "$2::uuid[]", "$3")))
+    assert [after - before for before, after in zip(*counts, strict=True)] == [0, 7]
 
 
 async def test_a_snapshot_stays_as_it_was(database: Database, clinic: Clinic) -> None:
