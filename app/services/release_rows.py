@@ -27,7 +27,7 @@ from app.scoring.treatment import Context
 from app.services.histories import History, find_histories
 from app.services.release_records import COUNTED, Person, Source, parts
 
-AT_ONCE: Final = 100  # patients whose forms are in memory; twice that, for the next are read meanwhile
+AT_ONCE: Final = 200  # patients whose forms are in memory; twice that, for the next are read meanwhile
 
 Tables = Mapping[str, Sequence[Column]]
 
