@@ -95,6 +95,7 @@ async def site(service: Service, stored: Database) -> Site:
     clinic = await clinics.record_clinic(stored, "Test clinic", "Europe/Berlin")
     _, token = await clinics.record_token(stored, clinic.clinic_id, Role.CLINICIAN)
     site = Site(service.url, clinic.clinic_id, token, "")
+    await asyncio.to_thread(service.await_ready)  # the test before may have killed some of it
     site.patient_id = await added_patient(site)
     return site
 

@@ -92,11 +92,13 @@ class Service:
         self.await_ready()
 
     def await_ready(self) -> None:
-        """Until every worker could be the one that says so, which `/readyz` alone cannot promise."""
+        """Until every worker could be the one that says so; also again after some were killed."""
+        wanted = int(self.arguments[self.arguments.index("--workers") + 1]) if "--workers" in self.arguments else 1
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with suppress(httpx2.TransportError):
-                if httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                ready = httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
+                if ready and len(self.workers()) >= wanted:
                     return
             assert self.launcher.poll() is None, self.said.read_text()
             time.sleep(0.05)
