@@ -79,8 +79,8 @@ ON_ALL_CORES := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: setup-dev ## Set up and run the whole test suite; with ARGS, what they name
 ifeq ($(strip $(ARGS)),)
-	@status=0; $(PY) -m pytest $(ON_ALL_CORES) --ignore $(ALONE) || status=1; \
-	  $(PY) -m pytest $(ALONE) || status=1; exit $$status
+	@status=0; $(PY) -m pytest $(ON_ALL_CORES) --durations 10 --ignore $(ALONE) || status=1; \
+	  $(PY) -m pytest --durations 10 $(ALONE) || status=1; exit $$status
 else
 	@$(PY) -m pytest $(ARGS)
 endif
