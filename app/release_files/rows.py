@@ -1,13 +1,16 @@
 """Rows as they may be written: of the declared types, ordered by pseudonym. They are looked at by the column."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 from operator import itemgetter
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TypeVar, cast
 
 from app.release_files.model import Column, Kind, ReleaseFileError, Row, TableShape, Value
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 Values = Sequence[Value]
 
@@ -26,6 +29,18 @@ class Told(NamedTuple):
 
     values: Values
     distinct: Collection[Value]
+
+
+class Known(dict[K, V]):
+    """What was made of different values, such as rows, so that it is made once. Forgotten when there are too many."""
+
+    def know(self, wanted: set[K], make: Callable[[Sequence[K]], Iterable[V]]) -> None:
+        """Afterwards all that is wanted is there; `make` is asked for what is new, in one call, if there is any."""
+        if len(self) + len(wanted) > MOST_KNOWN:
+            self.clear()
+        new = list(wanted.difference(self))
+        if new:
+            self.update(zip(new, make(new), strict=True))
 
 
 _TYPES: Final[Mapping[Kind, frozenset[type]]] = {  # exact: a datetime is no date, and True is no number

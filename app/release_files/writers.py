@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final, Generic, TypeVar
 
 from app.release_files.cells import csv_cell
 from app.release_files.model import FileFacts, Format, Row, TableShape, Value
-from app.release_files.rows import MOST_KNOWN, OfPerson, RowCheck, Told, by_column
+from app.release_files.rows import Known, OfPerson, RowCheck, Told, by_column
 from app.release_files.sink import Sink
 
 Made = TypeVar("Made")  # what a format makes of a row without its name
@@ -24,7 +24,7 @@ class Writer(ABC, Generic[Made]):
         self._name = name
         self._rows = 0
         self._check = RowCheck(shape)
-        self._known: dict[Row, Made] = {}
+        self._known = Known[Row, Made]()
         self._sink = Sink(file)
         with self._sink.taking():
             self._begin(shape, self._sink)
@@ -40,7 +40,7 @@ class Writer(ABC, Generic[Made]):
         """Whole persons, in the order of the file. Rows that look alike are checked once and made once."""
         with self._sink.taking():
             rows = list(chain.from_iterable(one.rows for one in people))
-            self._know(set(rows))
+            self._known.know(set(rows), lambda new: self._made(self._check.nameless(new)))
             self._check.people(people)
             if rows:
                 self._put_people(people, list(map(self._known.__getitem__, rows)), self._sink)
@@ -51,13 +51,6 @@ class Writer(ABC, Generic[Made]):
         with self._sink.taking():
             self._finish()
         return FileFacts(self._name, self._sink.bytes, self._sink.end(), self._rows)
-
-    def _know(self, rows: set[Row]) -> None:
-        if len(self._known) + len(rows) > MOST_KNOWN:
-            self._known.clear()
-        new = list(rows.difference(self._known))
-        if new:
-            self._known.update(zip(new, self._made(self._check.nameless(new)), strict=True))
 
     @abstractmethod
     def _begin(self, shape: TableShape, sink: Sink) -> None: ...

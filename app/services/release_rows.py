@@ -19,7 +19,7 @@ from app.privacy.columns import Column, Role
 from app.privacy.dates import since_dose_band
 from app.privacy.uniqueness import CheckIn
 from app.release_files.model import Row, Value
-from app.release_files.rows import MOST_KNOWN, OfPerson, Values, by_column
+from app.release_files.rows import Known, OfPerson, Values, by_column
 from app.scoring import get_instrument, score
 from app.scoring.episode import place
 from app.scoring.score import severity_of
@@ -122,18 +122,19 @@ class _Table:
         self._stored = [*dict.fromkeys(chain.from_iterable(map(_made_of, self._columns)))]
         self.of_doses = [one for one in self._columns if one in _OF_DOSES]
         self.sql = f"concat({f', chr({ord(_BETWEEN)}), '.join(_STORED[name][one] for one in self._stored)})"
-        self._known: dict[str, Row] = {}
+        self._known = Known[str, Row]()
 
     def rows(self, people: Sequence[Sequence[str]]) -> list[list[Row]]:
         """Each person's, in the order of what they show: not in that of a time that is not told."""
-        self._know(set(chain.from_iterable(people)))
+        self._known.know(set(chain.from_iterable(people)), self._taken_apart)
         return [_in_order(map(self._known.__getitem__, texts)) for texts in people]
 
     def with_doses(self, read: asyncpg.Record, history: History) -> list[str]:
         """The texts of one person's forms, each with what columns tell of the doses."""
+        instrument = self._stored.index("instrument")
         return [
-            _BETWEEN.join([text, *self._since_doses(at, key, history)])
-            for text, at, key in zip(read["texts"], read["at"], read["instrument"], strict=True)
+            _BETWEEN.join([text, *self._since_doses(at, text.split(_BETWEEN)[instrument], history)])
+            for text, at in zip(read["texts"], read["at"], strict=True)
         ]
 
     def _since_doses(self, at: datetime, key: str, history: History) -> Iterator[str]:
@@ -141,13 +142,6 @@ class _Table:
         for column in self.of_doses:
             value = _OF_DOSES[column](context)
             yield "" if value is None else str(value)
-
-    def _know(self, texts: set[str]) -> None:
-        if len(self._known) + len(texts) > MOST_KNOWN:
-            self._known.clear()
-        new = list(texts.difference(self._known))
-        if new:
-            self._known.update(zip(new, self._taken_apart(new), strict=True))
 
     def _taken_apart(self, texts: Sequence[str]) -> Iterator[Row]:
         values = by_column([tuple(text.split(_BETWEEN)) for text in texts])
@@ -186,8 +180,7 @@ JOIN assessment form ON form.patient_id = one.id
 WHERE {_COUNTED_FORMS}
 GROUP BY one.id
 """
-_FOR_DOSES: Final = """,
-    array_agg(form.taken_at) AS at, array_agg(form.instrument || '@' || form.instrument_version) AS instrument"""
+_FOR_DOSES: Final = ", array_agg(form.taken_at) AS at"
 _COUNT_FORMS: Final = f"""
 SELECT count(*) FROM assessment form WHERE form.patient_id = ANY($3::uuid[]) AND {_COUNTED_FORMS}
 """

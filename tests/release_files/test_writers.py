@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from app.release_files import writers
+from app.release_files import rows
 from app.release_files.cells import FORMULA_STARTS
 from app.release_files.model import Column, Format, ReleaseFileError, Row, TableShape
 from app.release_files.rows import OfPerson
@@ -160,7 +160,7 @@ def test_by_person_or_by_row_is_the_same_file(format_: Format, calls: list[list[
     numbers, file = count(), io.BytesIO()
     people = [[OfPerson(f"{next(numbers):04x}", rows) for rows in call] for call in calls]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writers, "MOST_KNOWN", known)
+        patch.setattr(rows, "MOST_KNOWN", known)
         writer = open_writer(format_, EVERY_KIND, file)
         for some in people:
             writer.write_people(some)

@@ -17,8 +17,7 @@ import pytest
 from app.db import Database
 from app.embedded_postgres import PostgresAddress
 from app.privacy.dates import since_dose_band, week_index
-from app.release_files import writers
-from app.release_files.rows import MOST_KNOWN
+from app.release_files import rows
 from app.schemas.releases import ReleaseCreate
 from app.scoring import get_instrument, score
 from app.scoring.episode import episode_at, place, stretch
@@ -198,10 +197,9 @@ async def test_files_do_not_hang_on_how_much_is_in_memory(
     """Not on how many people are read at once, nor on how much is remembered of the rows before."""
     names = {id_: uuid4().hex for id_ in cohort.patients}
     facts = []
-    for at_once, known in ((release_rows.AT_ONCE, MOST_KNOWN), (7, 5)):
+    for at_once, known in ((release_rows.AT_ONCE, rows.MOST_KNOWN), (7, 5)):
         monkeypatch.setattr(release_rows, "AT_ONCE", at_once)
-        for module in (release_rows, writers):
-            monkeypatch.setattr(module, "MOST_KNOWN", known)
+        monkeypatch.setattr(rows, "MOST_KNOWN", known)
         async with AsyncExitStack() as stack:
             made = await built(database, cohort, known_at, stack, names)
         facts.append(made.manifest)
